@@ -1,0 +1,89 @@
+"""convtrace: every multiplication behind any number in a convolutional network, certified.
+
+    import convtrace as ct
+
+    trace = ct.trace(model, x)            # run once, leave the model as it was
+    receipt = trace.why("conv2[0,0,0,0]") # every multiplication that made this number
+    print(receipt)
+
+Importing convtrace imports neither PyTorch nor NumPy; they come in when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convtrace.address import Address as Address
+    from convtrace.arithmetic import Arithmetic as Arithmetic
+    from convtrace.errors import AddressError as AddressError
+    from convtrace.errors import ConvtraceError as ConvtraceError
+    from convtrace.errors import EmptyTensorError as EmptyTensorError
+    from convtrace.errors import FileError as FileError
+    from convtrace.errors import FileFormatError as FileFormatError
+    from convtrace.errors import MissingDependencyError as MissingDependencyError
+    from convtrace.errors import MissingFileError as MissingFileError
+    from convtrace.errors import ModelError as ModelError
+    from convtrace.errors import NoConvolutionError as NoConvolutionError
+    from convtrace.errors import NoValueError as NoValueError
+    from convtrace.errors import OutOfRangeError as OutOfRangeError
+    from convtrace.errors import ShapeError as ShapeError
+    from convtrace.errors import TensorChangedError as TensorChangedError
+    from convtrace.errors import UnknownStepError as UnknownStepError
+    from convtrace.errors import UnsafeFileError as UnsafeFileError
+    from convtrace.errors import UsageError as UsageError
+    from convtrace.frontends.arrays import from_arrays as from_arrays
+    from convtrace.frontends.torch import trace as trace
+    from convtrace.graph import Trace as Trace
+    from convtrace.receipt import Receipt as Receipt
+    from convtrace.receipt import Term as Term
+    from convtrace.step import Step as Step
+
+__version__ = "0.1.0"
+
+_HOMES: dict[str, str] = {
+    "Address": "address",
+    "Arithmetic": "arithmetic",
+    "Receipt": "receipt",
+    "Step": "step",
+    "Term": "receipt",
+    "Trace": "graph",
+    "from_arrays": "frontends.arrays",
+    "trace": "frontends.torch",
+    **dict.fromkeys(
+        [
+            "AddressError",
+            "ConvtraceError",
+            "EmptyTensorError",
+            "FileError",
+            "FileFormatError",
+            "MissingDependencyError",
+            "MissingFileError",
+            "ModelError",
+            "NoConvolutionError",
+            "NoValueError",
+            "OutOfRangeError",
+            "ShapeError",
+            "TensorChangedError",
+            "UnknownStepError",
+            "UnsafeFileError",
+            "UsageError",
+        ],
+        "errors",
+    ),
+}
+
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convtrace' has no attribute {name!r}")
+    value = getattr(import_module(f"convtrace.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,223 @@
+"""From the terms of one number to a certified receipt: exact sum, bound, verdict."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.address import Address
+from convtrace.exact import FORMATS, ExactSum, sum_products
+from convtrace.receipt import Layout, Receipt, Verdict
+from convtrace.step import Number, Step
+
+Note = tuple[str, dict[str, Any]]
+
+
+def certify(
+    step: Step,
+    index: tuple[int, ...],
+    *,
+    inputs: NDArray[Any],
+    weights: NDArray[Any],
+    present: NDArray[np.bool_],
+    layout: Layout,
+    bias: Number | None = None,
+    bias_address: Address | None = None,
+    reporter: str = "torch",
+) -> Receipt:
+    """Add the terms of one number without error and compare with what was reported.
+
+    Args:
+        step: The step that made the number.
+        index: Its position.
+        inputs: Values from below, `(channels, ...)`; anything where `present` is False.
+        weights: Factors, of the same shape.
+        present: False where a term falls on padding.
+        layout: Addresses of the terms.
+        bias: One more summand.
+        bias_address: Its address.
+        reporter: Who returned the reported value.
+
+    Returns:
+        The receipt, with its verdict.
+    """
+    whole = bool(present.all())
+    kind = np.result_type(inputs.dtype, weights.dtype).kind
+    if kind in "iub":
+        prepare, judge = _integers, _judge_integers
+    else:
+        prepare, judge = _floats, _judge_floats
+    inputs, weights, products = prepare(inputs, weights, None if whole else present)
+    reported = step.value.item(index)
+    verdict = judge(step, inputs, weights, products, present, bias, reported)
+    return Receipt(
+        address=Address(step.name, index),
+        kind=step.kind,
+        status=step.status,
+        inputs=inputs,
+        weights=weights,
+        products=products,
+        present=present,
+        layout=layout,
+        bias=bias,
+        bias_address=bias_address,
+        reported=reported,
+        arithmetic=step.arithmetic,
+        reporter=reporter,
+        **verdict,
+    )
+
+
+def _floats(
+    inputs: NDArray[Any], weights: NDArray[Any], present: NDArray[np.bool_] | None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    inputs, weights = inputs.astype(np.float64), weights.astype(np.float64)
+    with np.errstate(all="ignore"):
+        products = weights * inputs
+    if present is not None:
+        inputs[~present] = 0.0
+        products[~present] = 0.0
+    return inputs, weights, products
+
+
+def _integers(
+    inputs: NDArray[Any], weights: NDArray[Any], present: NDArray[np.bool_] | None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    largest = [max(abs(int(a.max(initial=0))), abs(int(a.min(initial=0)))) for a in (inputs, weights)]
+    # Where a product or a sum could leave 64 bits, Python's integers take over.
+    fits = largest[0] * largest[1] * max(inputs.size, 1) < 2**62 and max(largest) < 2**62
+    dtype = np.int64 if fits else np.object_
+    inputs, weights = inputs.astype(dtype), weights.astype(dtype)
+    products = weights * inputs
+    if present is not None:
+        inputs[~present] = 0
+        products[~present] = 0
+    return inputs, weights, products
+
+
+def _judge_integers(
+    step: Step,
+    inputs: NDArray[Any],
+    weights: NDArray[Any],
+    products: NDArray[Any],
+    present: NDArray[np.bool_],
+    bias: Number | None,
+    reported: Number,
+) -> dict[str, Any]:
+    exact = int(sum(products.ravel().tolist())) + int(bias.real if bias is not None else 0)
+    returned = int(reported.real)
+    residual = returned - exact
+    notes: tuple[Note, ...] = ()
+    bound, verdict = 0.0, "exact" if residual == 0 else "mismatch"
+    bits = np.iinfo(step.dtype).bits if step.dtype != "bool" else 1
+    if residual and residual % 2**bits == 0:
+        # Integer arithmetic is exact modulo 2**bits: the sum has left the range and wrapped.
+        bound, verdict = float(abs(residual)), "rounding"
+        notes = (("note.wrapped", {"dtype": step.dtype, "exact": exact, "modulus": 2**bits}),)
+    return {
+        "exact": exact,
+        "bound": bound,
+        "typical": 0.0,
+        "residual": residual,
+        "verdict": verdict,
+        "notes": notes,
+    }
+
+
+def _judge_floats(
+    step: Step,
+    inputs: NDArray[Any],
+    weights: NDArray[Any],
+    products: NDArray[Any],
+    present: NDArray[np.bool_],
+    bias: Number | None,
+    reported: Number,
+) -> dict[str, Any]:
+    arithmetic = step.arithmetic
+    assert arithmetic is not None, f"{step.name} has no arithmetic to judge by"
+    offset = None if bias is None else float(bias.real)
+    returned = float(reported.real)
+    # One test for the usual case: the sum of all products is finite only if each of them is.
+    finite_terms = bool(np.isfinite(weights).all() and np.isfinite(inputs).all())
+    if not finite_terms or (offset is not None and not math.isfinite(offset)):
+        return _judge_nonfinite(weights, inputs, products, present, offset, returned)
+    stored = _widest(step)
+    total = sum_products(weights, inputs, products, offset, wide=FORMATS[stored].precision > 24)
+    if not math.isfinite(returned):
+        return _judge_unexplained(total, returned, arithmetic.may_overflow(total.magnitude))
+    bound = arithmetic.bound(total.count, total.magnitude, total.value, stored)
+    residual = returned - total.value
+    verdict: Verdict
+    if total.rounded(FORMATS[arithmetic.result]) == returned:
+        verdict = "exact"
+    elif abs(residual) <= bound:
+        verdict = "rounding"
+    else:
+        verdict = "mismatch"
+    return {
+        "exact": total.value,
+        "bound": bound,
+        "typical": arithmetic.typical(total.count, total.magnitude, total.value),
+        "residual": residual,
+        "verdict": verdict,
+    }
+
+
+def _widest(step: Step) -> str:
+    """Return the widest format among the operands and the result."""
+    names = [value.dtype for value in step.values.values()] + [step.dtype]
+    known = [name for name in names if name in FORMATS]
+    return max(known, key=lambda name: FORMATS[name].precision)
+
+
+def _judge_nonfinite(
+    weights: NDArray[Any],
+    inputs: NDArray[Any],
+    products: NDArray[Any],
+    present: NDArray[np.bool_],
+    bias: float | None,
+    returned: float,
+) -> dict[str, Any]:
+    """Judge a sum in which NaN or infinity takes part."""
+    broken = ~np.isfinite(products)
+    # A NaN weight that falls on padding: 0 x NaN is NaN where the kernel multiplies the padding.
+    on_padding = ~np.isfinite(weights) & ~present
+    with np.errstate(all="ignore"):
+        exact = float(products.sum()) + (0.0 if bias is None else bias)
+    notes: list[Note] = []
+    bad_bias = bias is not None and not math.isfinite(bias)
+    if not math.isfinite(returned):
+        # A NaN where infinity is due: kernels that multiply padding or split sums may make one.
+        verdict = "nonfinite" if broken.any() or bad_bias or on_padding.any() else "mismatch"
+    else:
+        verdict = "mismatch"
+        if not broken.any() and not bad_bias:
+            verdict = "exact" if returned == exact else "mismatch"
+    if bad_bias:
+        notes.append(("note.nonfinite_bias", {"value": bias}))
+    culprits = broken if broken.any() else on_padding
+    return {
+        "exact": exact,
+        "bound": math.nan,
+        "typical": math.nan,
+        "residual": returned - exact,
+        "verdict": verdict,
+        "culprits": tuple(map(tuple, np.argwhere(culprits).tolist())),
+        "notes": tuple(notes),
+    }
+
+
+def _judge_unexplained(total: ExactSum, returned: float, overflow: bool) -> dict[str, Any]:
+    """Judge NaN or infinity that no term brought in: overflow on the way, or a wrong result."""
+    key = "note.overflow" if overflow else "note.nonfinite_from_nowhere"
+    return {
+        "exact": total.value,
+        "bound": math.nan,
+        "typical": math.nan,
+        "residual": returned - total.value,
+        "verdict": "nonfinite" if overflow else "mismatch",
+        "notes": ((key, {"reported": returned}),),
+    }

@@ -1,0 +1,1 @@
+"""Readers of runs: each translates what a runtime did into steps, then stops."""

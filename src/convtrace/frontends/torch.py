@@ -1,0 +1,229 @@
+"""PyTorch runs: `convtrace.trace`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from convtrace.errors import EmptyTensorError, ModelError, NoConvolutionError, NoValueError, UsageError
+from convtrace.frontends.torch_recorder import CONVOLUTIONS, Recorder
+from convtrace.frontends.torch_state import Unchanged
+from convtrace.frontends.torch_steps import draft_steps, name_steps
+from convtrace.graph import Trace
+
+Keep = Literal["everything", "convolutions"]
+
+
+def trace(
+    model: Callable[..., Any],
+    *inputs: Any,
+    keep: Keep = "everything",
+    on_operator: Callable[[], None] | None = None,
+    **kwargs: Any,
+) -> Trace:
+    """Run a model once and record every step, so that any number in it can be explained.
+
+    The model is left as it was, after success and after failure: parameters, buffers (running
+    statistics too), mode, hooks, gradients and random state. Tensors are held by reference; only
+    what the run itself overwrites in place is copied first.
+
+    Args:
+        model: Any `nn.Module`, or any callable that computes with tensors. Modules and tensors
+            that a plain function refers to by a name are called by that name.
+        *inputs: Positional arguments of the model. The tensors among them are the inputs,
+            called `input`, `input:2`, … in order.
+        keep: `everything`, or `convolutions` for less time and memory: then the descent stops
+            at the input of each convolution.
+        on_operator: Called after each operator that ran, e.g. to move a progress bar.
+        **kwargs: Keyword arguments of the model.
+
+    Returns:
+        The trace.
+
+    Raises:
+        ModelError: The model raised; its own error is chained.
+        NoConvolutionError: The model ran, but no convolution did.
+        EmptyTensorError: An input holds no numbers.
+        NoValueError: An input is sparse, or on the meta device.
+
+    Example:
+        >>> import torch, convtrace as ct
+        >>> conv = torch.nn.Conv2d(2, 1, 2, bias=False)
+        >>> trace = ct.trace(conv, torch.arange(18.0).reshape(1, 2, 3, 3))
+        >>> trace.why("conv2d[0,0,0,0]").verdict in ("exact", "rounding")
+        True
+    """
+    if not callable(model):
+        raise UsageError(
+            f"not a model: {type(model).__name__} cannot be called\n"
+            "  Pass an nn.Module or a function, then its inputs: ct.trace(model, x)."
+        )
+    if keep not in ("everything", "convolutions"):
+        raise UsageError(
+            f"keep = {keep!r}\n  It is 'everything' or 'convolutions'."
+        )
+    given = [leaf for leaf in tree_leaves((inputs, kwargs)) if isinstance(leaf, torch.Tensor)]
+    for number, tensor in enumerate(given):
+        _check_input(_input_name(number), tensor)
+    roots, loose = _named_parts(model)
+    notes = ["compiled"] if any(_is_compiled(module) for module in roots.values()) else []
+    _check_initialized(roots)
+    recorder = Recorder(everything=keep == "everything", on_operator=on_operator)
+    with Unchanged(list(roots.values())) as state:
+        for number, tensor in enumerate(given):
+            held = recorder.hold(tensor)
+            held.name, held.origin = _input_name(number), "input"
+        parameters = {
+            id(p): p for root in roots.values() for p in root.parameters()
+        }
+        for parameter in parameters.values():
+            recorder.hold(parameter)
+        try:
+            with torch.compiler.set_stance("force_eager"), recorder:
+                output = model(*inputs, **kwargs)
+        except Exception as error:
+            raise _model_error(recorder, roots, error) from error
+        finally:
+            for overwritten, copy in recorder.overwritten(parameters):
+                state.write_back(overwritten, copy)
+    if not any(record.op in CONVOLUTIONS for record in recorder.records):
+        raise _no_convolution(recorder)
+    steps, values, aliases = name_steps(
+        draft_steps(recorder.records, recorder.returned(output)),
+        recorder.calls,
+        _module_paths(roots),
+        _known_tensors(roots, loose, given),
+    )
+    return Trace(steps, values, aliases=aliases, notes=notes, output=output)
+
+
+def _input_name(number: int) -> str:
+    return "input" if number == 0 else f"input:{number + 1}"
+
+
+def _check_input(name: str, tensor: torch.Tensor) -> None:
+    if tensor.is_meta or tensor.layout is not torch.strided:
+        raise NoValueError(
+            f"{name} has no numbers to read\n"
+            f"  shape {tuple(tensor.shape)}, layout {tensor.layout}, device {tensor.device}\n"
+            "  Pass a dense tensor on a real device."
+        )
+    if tensor.numel() == 0:
+        raise EmptyTensorError(
+            f"{name} is empty\n"
+            f"  shape {tuple(tensor.shape)}\n"
+            "  Give it at least one number on every axis."
+        )
+
+
+def _check_initialized(roots: Mapping[str, torch.nn.Module]) -> None:
+    for prefix, root in roots.items():
+        for name, parameter in root.named_parameters():
+            if isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin):
+                raise UsageError(
+                    f"{_join(prefix, name)} has no shape yet: it belongs to a lazy module\n"
+                    "  Run the model once on an input, then trace it."
+                )
+
+
+def _is_compiled(module: torch.nn.Module) -> bool:
+    return type(module).__name__ == "OptimizedModule" or (
+        getattr(module, "_compiled_call_impl", None) is not None
+    )
+
+
+def _named_parts(
+    model: Callable[..., Any],
+) -> tuple[dict[str, torch.nn.Module], dict[str, torch.Tensor]]:
+    """Find the modules and tensors that a callable uses, by the name it has for them.
+
+    Returns:
+        Modules by prefix (`""` for a model that is a module itself), and loose tensors by name.
+    """
+    function: Any = model
+    while isinstance(function, functools.partial):
+        function = function.func
+    owner = getattr(function, "__self__", None)
+    if isinstance(function, torch.nn.Module):
+        inner = getattr(function, "_orig_mod", function)
+        return {"": inner} if inner is function else {"": inner, "compiled": function}, {}
+    if isinstance(owner, torch.nn.Module):
+        return {"": owner}, {}
+    function = inspect.unwrap(function) if callable(function) else function
+    if not inspect.isfunction(function):
+        parts = vars(function) if hasattr(function, "__dict__") else {}
+    else:
+        found = inspect.getclosurevars(function)
+        parts = {**found.globals, **found.nonlocals}
+    modules: dict[str, torch.nn.Module] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    for name, part in parts.items():
+        if isinstance(part, torch.nn.Module):
+            modules[name] = part
+        elif isinstance(part, torch.Tensor):
+            tensors[name] = part
+    return modules, tensors
+
+
+def _join(prefix: str, name: str) -> str:
+    return ".".join(part for part in (prefix, name) if part)
+
+
+def _module_paths(roots: Mapping[str, torch.nn.Module]) -> dict[int, str]:
+    paths: dict[int, str] = {}
+    for prefix, root in roots.items():
+        for name, module in root.named_modules():
+            paths.setdefault(id(module), _join(prefix, name))
+    return paths
+
+
+def _known_tensors(
+    roots: Mapping[str, torch.nn.Module],
+    loose: Mapping[str, torch.Tensor],
+    given: list[torch.Tensor],
+) -> dict[int, tuple[str, str]]:
+    """Name inputs, parameters and buffers; an input that is also a parameter is an input."""
+    known: dict[int, tuple[str, str]] = {}
+    for number, tensor in enumerate(given):
+        known.setdefault(id(tensor), (_input_name(number), "input"))
+    for prefix, root in roots.items():
+        for name, tensor in _tensors(root):
+            known.setdefault(id(tensor), (_join(prefix, name), "parameter"))
+    for name, tensor in loose.items():
+        known.setdefault(id(tensor), (name, "constant"))
+    return known
+
+
+def _tensors(root: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from root.named_parameters()
+    yield from root.named_buffers()
+
+
+def _model_error(
+    recorder: Recorder, roots: Mapping[str, torch.nn.Module], error: Exception
+) -> ModelError:
+    paths = _module_paths(roots)
+    where = [paths.get(id(module), "") for module in recorder.running()]
+    names = [name for name in where if name]
+    last = f" while {names[-1]} ran" if names else ""
+    return ModelError(
+        f"the model raised {type(error).__name__}{last}\n"
+        f"  {str(error).strip() or type(error).__name__}\n"
+        f"  {len(recorder.records)} operators had run. The model was left as it was."
+    )
+
+
+def _no_convolution(recorder: Recorder) -> NoConvolutionError:
+    ran = list(dict.fromkeys(record.op.split("::")[-1] for record in recorder.records))
+    listed = ", ".join(ran[:12]) + (", …" if len(ran) > 12 else "")
+    return NoConvolutionError(
+        "the model ran, but no convolution did\n"
+        f"  operators that ran: {listed or 'none'}\n"
+        "  Pass a model that calls nn.Conv1d, Conv2d, Conv3d, a transposed one, or "
+        "torch.nn.functional.conv2d."
+    )

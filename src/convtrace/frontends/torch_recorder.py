@@ -1,0 +1,411 @@
+"""Watching a PyTorch run: which operators ran, on which tensors, inside which module.
+
+Three watchers work together. `TorchDispatchMode` sees every operator that really ran, with full
+arguments, also from scripted modules, weight norm and raw `torch.ops` calls. `TorchFunctionMode`
+sees the call by its public name (`conv2d`, `pad`), so that the operators of one call can be told
+to belong together. Global module hooks keep a stack of the modules that are running.
+
+Nothing is copied while recording, except what an in-place operator is about to overwrite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from convtrace.step import version_of
+
+aten = torch.ops.aten
+
+CONVOLUTIONS = frozenset(
+    {
+        "aten::convolution",
+        "aten::convolution_overrideable",
+        "aten::_convolution",
+        "aten::mkldnn_convolution",
+        "aten::cudnn_convolution",
+        "aten::cudnn_convolution_transpose",
+        "aten::miopen_convolution",
+        "aten::_slow_conv2d_forward",
+        "aten::slow_conv3d_forward",
+        "aten::slow_conv_dilated2d",
+        "aten::slow_conv_dilated3d",
+        "aten::slow_conv_transpose2d",
+        "aten::slow_conv_transpose3d",
+        "aten::_conv_depthwise2d",
+        "aten::conv_depthwise3d",
+    }
+)
+"""Operators that are one convolution each."""
+
+_ALIASES = frozenset({"aten::detach", "aten::alias", "aten::lift_fresh", "aten::detach_"})
+_HIDDEN_WRITES = {
+    # These update running statistics without saying so in their schema: (training, statistics).
+    "aten::native_batch_norm": (5, (3, 4)),
+    "aten::cudnn_batch_norm": (5, (3, 4)),
+    "aten::miopen_batch_norm": (5, (3, 4)),
+}
+_NO_NUMBERS = frozenset({"__get__", "__set__", "__delete__", "dim", "size", "__len__", "numel"})
+
+
+class Held:
+    """One tensor at one version: what it held then, kept even if it is overwritten later."""
+
+    __slots__ = ("name", "origin", "producer", "saved", "tensor", "version")
+
+    def __init__(self, tensor: torch.Tensor, producer: Record | None = None) -> None:
+        self.tensor = tensor
+        self.version = version_of(tensor)
+        self.saved: torch.Tensor | None = None
+        self.producer = producer
+        self.name: str | None = None
+        self.origin = "step"
+
+
+@dataclass(eq=False)
+class ModuleCall:
+    """One running call of a module."""
+
+    module: torch.nn.Module | None
+    parent: ModuleCall | None = None
+    output: Held | None = None
+
+
+@dataclass(eq=False)
+class FunctionCall:
+    """One call of a public PyTorch function, e.g. `conv2d`, with its arguments."""
+
+    name: str
+    module_call: ModuleCall
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Held | None = None
+    held: dict[int, Held] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Record:
+    """One operator that ran."""
+
+    operator: torch._ops.OpOverload | None
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    read: dict[int, Held]
+    module_call: ModuleCall
+    function_call: FunctionCall | None
+    outputs: list[Held] = field(default_factory=list)
+    settings: Any = None
+
+    @property
+    def op(self) -> str:
+        """Name of the operator without overload, e.g. `aten::convolution`.
+
+        `write` where no operator read the tensor, but one wrote to memory that it shares.
+        """
+        return "write" if self.operator is None else self.operator._schema.name
+
+
+class Recorder:
+    """Records one run. Use it as a context manager, once.
+
+    Args:
+        everything: Whether to keep every operator, or convolutions only.
+        on_operator: Called after each operator, for progress bars.
+
+    Attributes:
+        records: Operators in the order they ran.
+        calls: Module calls in the order they began.
+    """
+
+    def __init__(
+        self, *, everything: bool = True, on_operator: Callable[[], None] | None = None
+    ) -> None:
+        self.records: list[Record] = []
+        self.calls: list[ModuleCall] = []
+        self._everything = everything
+        self._on_operator = on_operator
+        self._root = ModuleCall(None)
+        self._module_call = self._root
+        self._function_call: FunctionCall | None = None
+        self._busy = False
+        self._by_id: dict[int, Held] = {}
+        self._by_storage: dict[int, list[Held]] = {}
+        self._overwritten: dict[int, Held] = {}
+        self._first_saved: dict[int, Held] = {}
+        self._writers: dict[int, list[Held]] = {}
+        self._failed: ModuleCall | None = None
+        self._pending: list[Held] = []
+        self._aliased: list[torch.Tensor] = []  # kept alive so that their ids stay theirs
+        self._composite: dict[Any, bool] = {}
+        self._writes: dict[Any, tuple[tuple[int, ...], tuple[str, ...]]] = {}
+        self._hooks: list[Any] = []
+        self._functions = _Functions(self)
+        self._dispatch = _Dispatch(self)
+
+    def __enter__(self) -> Recorder:
+        self._hooks = [
+            register_module_forward_pre_hook(self._enter_module),
+            register_module_forward_hook(self._leave_module, always_call=True),
+        ]
+        self._functions.__enter__()
+        self._dispatch.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        try:
+            self._dispatch.__exit__(*exception)
+            self._functions.__exit__(*exception)
+        finally:
+            for hook in self._hooks:
+                hook.remove()
+            self._settle()
+
+    def hold(self, tensor: torch.Tensor) -> Held:
+        """Return the record of a tensor as it is now."""
+        found = self._by_id.get(id(tensor))
+        if found is None:
+            found = self._keep(Held(tensor))
+            older = self._overwritten.get(id(tensor))
+            if older is not None:
+                self._record_indirect_write(older, found)
+        return found
+
+    def _record_indirect_write(self, older: Held, now: Held) -> None:
+        """Record that a tensor was overwritten through another one that shares its memory."""
+        writers = self._writers.get(_storage(now.tensor) or 0, [])
+        read = {id(held): held for held in (older, *writers)}
+        record = Record(None, (), {}, read, self._module_call, self._function_call, [now])
+        now.producer = record
+        self.records.append(record)
+
+    def overwritten(self, wanted: Mapping[int, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return those of the wanted tensors (by id) that the run wrote to, and what they held."""
+        found = []
+        for key, held in self._first_saved.items():
+            if key in wanted and held.saved is not None:
+                found.append((held.tensor, held.saved))
+        return found
+
+    def returned(self, output: Any) -> list[Held]:
+        """Return what the model returned, and each of its modules."""
+        leaves = [self._by_id.get(id(leaf)) for leaf in tree_leaves(output)]
+        return [held for held in [*leaves, *(call.output for call in self.calls)] if held]
+
+    def running(self) -> list[torch.nn.Module]:
+        """Return the modules that were running when the run ended, outermost first."""
+        modules: list[torch.nn.Module] = []
+        call: ModuleCall | None = self._failed or self._module_call
+        while call is not None:
+            if call.module is not None:
+                modules.insert(0, call.module)
+            call = call.parent
+        return modules
+
+    def _keep(self, held: Held) -> Held:
+        self._by_id[id(held.tensor)] = held
+        storage = _storage(held.tensor)
+        if storage is not None:
+            self._by_storage.setdefault(storage, []).append(held)
+        return held
+
+    def _settle(self) -> None:
+        """Read the version of new tensors: PyTorch sets it after the operator has returned."""
+        for held in self._pending:
+            held.version = version_of(held.tensor)
+        self._pending.clear()
+
+    def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
+        self._module_call = ModuleCall(module, self._module_call)
+        self.calls.append(self._module_call)
+
+    def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        call = self._module_call
+        if output is None and self._failed is None:
+            self._failed = call  # called although the forward raised: the innermost comes first
+        while call.parent is not None and call.module is not module:
+            call = call.parent  # a forward that raised and was caught left its frame behind
+        if call.parent is None:
+            return
+        made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+        if len(made) == 1:
+            call.output = self._by_id.get(id(made[0]))
+        self._module_call = call.parent
+
+    def call_function(self, function: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Run a public function and remember which operators belong to it."""
+        name = getattr(function, "__name__", "")
+        if self._busy or self._function_call is not None or name in _NO_NUMBERS:
+            return function(*args, **kwargs)
+        call = FunctionCall(name, self._module_call, args, kwargs)
+        if name == "pad" or name == "linear":
+            for leaf in tree_leaves((args, kwargs)):
+                if isinstance(leaf, torch.Tensor):
+                    call.held[id(leaf)] = self.hold(leaf)
+        self._function_call = call
+        try:
+            result = function(*args, **kwargs)
+            if isinstance(result, torch.Tensor):
+                # `pad` may fill its result piece by piece; what counts is the whole.
+                known = name != "pad" or not self._everything
+                call.result = self._by_id.get(id(result)) if known else self.hold(result)
+        finally:
+            self._function_call = None
+        return result
+
+    def call_operator(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run an operator and record it."""
+        if torch.is_inference_mode_enabled() and self._is_composite(operator):
+            with self._dispatch:
+                result = operator.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        self._busy = True
+        try:
+            return self._record(operator, args, kwargs)
+        finally:
+            self._busy = False
+
+    def _record(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        self._settle()
+        name = operator._schema.name
+        written = list(self._written(operator, name, args, kwargs))
+        keep = self._everything or self._is_convolution(name)
+        read = (
+            {
+                id(leaf): self.hold(leaf)
+                for leaf in tree_leaves((args, kwargs))
+                if isinstance(leaf, torch.Tensor)
+            }
+            if keep
+            else {}
+        )
+        for tensor in written:
+            self._save_before_write(tensor)
+        result = operator(*args, **kwargs)
+        if name in _ALIASES and isinstance(result, torch.Tensor) and read:
+            # Another handle to the same numbers: no step of its own.
+            held = next(iter(read.values()))
+            self._by_id[id(result)] = held
+            self._aliased.append(result)
+            return result
+        if keep:
+            record = Record(operator, args, kwargs, read, self._module_call, self._function_call)
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, torch.Tensor):
+                    held = self._keep(Held(leaf, record))
+                    record.outputs.append(held)
+                    self._pending.append(held)
+                    if written:
+                        self._writers.setdefault(_storage(leaf) or 0, []).append(held)
+            if name in CONVOLUTIONS:
+                record.settings = _settings(read)
+            self.records.append(record)
+        if self._on_operator is not None:
+            self._on_operator()
+        return result
+
+    def _is_convolution(self, name: str) -> bool:
+        if name in CONVOLUTIONS:
+            return True
+        module = self._module_call.module
+        call = self._function_call
+        return isinstance(module, torch.nn.modules.conv._ConvNd) or (
+            call is not None and call.name.startswith("conv")
+        )
+
+    def _is_composite(self, operator: Any) -> bool:
+        found = self._composite.get(operator)
+        if found is None:
+            found = torch._C._dispatch_has_kernel_for_dispatch_key(
+                operator.name(), "CompositeImplicitAutograd"
+            )
+            self._composite[operator] = found
+        return found
+
+    def _written(
+        self, operator: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Iterator[torch.Tensor]:
+        """Yield the tensors that the operator is about to overwrite."""
+        places = self._writes.get(operator)
+        if places is None:
+            numbers, names = [], []
+            for number, argument in enumerate(operator._schema.arguments):
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    numbers.append(number)
+                    names.append(argument.name)
+            places = self._writes[operator] = (tuple(numbers), tuple(names))
+        for number, argument in zip(*places, strict=True):
+            value = args[number] if number < len(args) else kwargs.get(argument)
+            for leaf in tree_leaves(value):
+                if isinstance(leaf, torch.Tensor):
+                    yield leaf
+        hidden = _HIDDEN_WRITES.get(name)
+        if hidden is not None and args[hidden[0]]:
+            yield from (args[n] for n in hidden[1] if isinstance(args[n], torch.Tensor))
+
+    def _save_before_write(self, tensor: torch.Tensor) -> None:
+        storage = _storage(tensor)
+        if storage is None:
+            return
+        for held in self._by_storage.pop(storage, ()):
+            held.saved = _copy(held.tensor)
+            self._overwritten[id(held.tensor)] = held
+            self._first_saved.setdefault(id(held.tensor), held)
+            if self._by_id.get(id(held.tensor)) is held:
+                del self._by_id[id(held.tensor)]
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return self._recorder.call_function(func, args, kwargs or {})
+
+
+class _Dispatch(TorchDispatchMode):
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return self._recorder.call_operator(func, args, kwargs or {})
+
+
+def _storage(tensor: torch.Tensor) -> int | None:
+    """Identify the memory of a tensor; None where it has none (sparse)."""
+    if tensor.layout is not torch.strided:
+        return None
+    return tensor.untyped_storage()._cdata
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return tensor.detach().clone()
+
+
+def _settings(read: dict[int, Held]) -> dict[str, Any]:
+    """Read the settings that decide the arithmetic of a convolution."""
+    device = next(iter(read.values())).tensor.device.type if read else "cpu"
+    backend = torch.backends.cudnn if device == "cuda" else torch.backends.mkldnn
+    conv = getattr(backend, "conv", None)
+    precision = getattr(conv, "fp32_precision", None)
+    if precision is None:  # PyTorch before 2.9 knows TF32 on CUDA only
+        allowed = device == "cuda" and getattr(torch.backends.cudnn, "allow_tf32", False)
+        precision = "tf32" if allowed else "ieee"
+    return {"device": device, "fp32_precision": precision}

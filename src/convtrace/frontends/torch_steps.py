@@ -1,0 +1,462 @@
+"""From recorded operators to canonical, named steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from convtrace.arithmetic import Arithmetic, plain
+from convtrace.frontends.convolution import canonical, function_name
+from convtrace.frontends.torch_recorder import CONVOLUTIONS, FunctionCall, Held, ModuleCall, Record
+from convtrace.step import Status, Step, Value
+
+
+@dataclass(eq=False)
+class Draft:
+    """A step before it has its name.
+
+    Attributes:
+        kind: Canonical kind.
+        attributes: Canonical settings.
+        operands: What it read, by role.
+        output: What it made.
+        call: The module call it ran in.
+        function: Name of the public function or operator.
+        arithmetic: Formats of its computation.
+    """
+
+    kind: str
+    attributes: dict[str, Any]
+    operands: dict[str, Held]
+    output: Held
+    call: ModuleCall
+    function: str
+    status: Status = "opaque"
+    arithmetic: Arithmetic | None = None
+
+
+def draft_steps(records: Iterable[Record], kept: Iterable[Held]) -> list[Draft]:
+    """Turn operators into drafts of steps: one for each public call, where it is a known one.
+
+    Args:
+        records: Operators in the order they ran.
+        kept: Tensors that the model or one of its modules returned. Bookkeeping whose result
+            nobody reads (counters, statistics, scratch memory) is left out.
+    """
+    drafts = _draft_all(records)
+    wanted = {id(held) for held in kept}
+    live: list[Draft] = []
+    for draft in reversed(drafts):
+        if draft.kind == "convolution" or id(draft.output) in wanted:
+            live.append(draft)
+            wanted.update(id(held) for held in draft.operands.values())
+    return live[::-1]
+
+
+def _draft_all(records: Iterable[Record]) -> list[Draft]:
+    drafts: list[Draft] = []
+    group: list[Record] = []
+    for record in records:
+        if group and (
+            record.function_call is None or record.function_call is not group[-1].function_call
+        ):
+            drafts += _draft_group(group)
+            group = []
+        group.append(record)
+    if group:
+        drafts += _draft_group(group)
+    return drafts
+
+
+def _draft_group(group: list[Record]) -> list[Draft]:
+    call = group[0].function_call
+    convolutions = [record for record in group if record.op in CONVOLUTIONS]
+    if call is not None:
+        if call.name == "pad" and (draft := _draft_pad(call)):
+            return [draft]
+        if call.name == "linear" and (draft := _draft_linear(call)):
+            return [draft]
+        if len(convolutions) == 1 and (draft := _draft_call(convolutions[0], group)):
+            writes = [record for record in group if record.op == "write"]
+            return [*(d for record in writes for d in _draft_operator(record)), draft]
+    drafts: list[Draft] = []
+    for record in group:
+        if record.op in CONVOLUTIONS:
+            drafts.append(_draft_convolution(record))
+        else:
+            drafts += _draft_operator(record)
+    if call is not None:
+        for draft in drafts:
+            if draft.output is call.result:
+                draft.function = friendly(call.name)
+            elif draft.kind == "convolution":
+                draft.function = "convolution"
+    return drafts
+
+
+# Convolutions ------------------------------------------------------------------------------------
+
+
+def _bound(record: Record) -> dict[str, Any]:
+    """Return the arguments of an operator by their names in its schema."""
+    if record.operator is None:
+        return {}
+    bound: dict[str, Any] = {}
+    for number, argument in enumerate(record.operator._schema.arguments):
+        if number < len(record.args):
+            bound[argument.name] = record.args[number]
+        elif argument.name in record.kwargs:
+            bound[argument.name] = record.kwargs[argument.name]
+        elif argument.has_default_value():
+            bound[argument.name] = argument.default_value
+    return bound
+
+
+def _draft_convolution(record: Record) -> Draft:
+    """Draft the step of one convolution operator, whichever one it was."""
+    bound = _bound(record)
+    source = bound["input"] if "input" in bound else bound["self"]
+    weight, bias = bound["weight"], bound.get("bias")
+    transposed = bool(bound.get("transposed", "transpose" in record.op))
+    attributes, _ = canonical(
+        record.op,
+        tuple(source.shape),
+        tuple(weight.shape),
+        stride=bound.get("stride", 1),
+        padding=_ints(bound.get("padding", 0)),
+        dilation=bound.get("dilation", 1),
+        groups=bound.get("groups", 1),
+        transposed=transposed,
+        output_padding=bound.get("output_padding", 0) if transposed else 0,
+    )
+    operands = {"input": record.read[id(source)], "weight": record.read[id(weight)]}
+    if bias is not None:
+        operands["bias"] = record.read[id(bias)]
+    output = record.outputs[0]
+    return Draft(
+        kind="convolution",
+        attributes=attributes,
+        operands=operands,
+        output=output,
+        call=record.module_call,
+        function=function_name(weight.dim() - 2, transposed),
+        status="linear",
+        arithmetic=_arithmetic(operands, output, record.settings or {}, transposed),
+    )
+
+
+def _ints(value: Any) -> Any:
+    return value if isinstance(value, str | int) else [int(v) for v in value]
+
+
+def _draft_call(record: Record, group: list[Record]) -> Draft | None:
+    """Fold what PyTorch puts around one convolution: zero padding, a batch axis on and off.
+
+    `conv2d(padding="same")` pads on its own where the two sides differ, and an input without a
+    batch axis is given one for the time of the convolution. Neither is a step for a reader.
+    """
+    draft = _draft_convolution(record)
+    by_output = {id(held): r for r in group for held in r.outputs}
+    source, pads, unbatched = draft.operands["input"], None, False
+    while (maker := by_output.get(id(source))) is not None:
+        bound = _bound(maker)
+        if maker.op == "aten::constant_pad_nd" and bound["value"] == 0:
+            pads = _add_pads(pads, bound["pad"], len(draft.attributes["stride"]))
+        elif maker.op == "aten::unsqueeze" and bound["dim"] == 0:
+            unbatched = True
+        elif maker.op == "write":
+            break
+        else:
+            return None
+        source = maker.read[id(bound["self"])]
+    output = draft.output
+    if unbatched:
+        squeezed = [r for r in group if r.op == "aten::squeeze" and id(output) in _read_ids(r)]
+        if len(squeezed) != 1:
+            return None
+        output = squeezed[0].outputs[0]
+    folded = {record, *(r for r in group if r.op in _FOLDABLE)}
+    if len(folded) != len(group):
+        return None
+    if pads:
+        draft.attributes["padding"] = tuple(
+            (low + more_low, high + more_high)
+            for (low, high), (more_low, more_high) in zip(
+                draft.attributes["padding"], pads, strict=True
+            )
+        )
+    draft.attributes["batched"] = not unbatched and draft.attributes["batched"]
+    draft.operands["input"] = source
+    draft.output = output
+    return draft
+
+
+_FOLDABLE = {"aten::constant_pad_nd", "aten::unsqueeze", "aten::squeeze", "write"}
+
+
+def _read_ids(record: Record) -> set[int]:
+    return {id(held) for held in record.read.values()}
+
+
+def _add_pads(
+    pads: list[tuple[int, int]] | None, flat: list[int], axes: int
+) -> list[tuple[int, int]]:
+    """Add the pads of `constant_pad_nd` (last axis first) to pads by axis."""
+    total = pads or [(0, 0)] * axes
+    for place in range(min(len(flat) // 2, axes)):
+        axis = axes - 1 - place
+        low, high = total[axis]
+        total[axis] = (low + flat[2 * place], high + flat[2 * place + 1])
+    return total
+
+
+def _arithmetic(
+    operands: Mapping[str, Held], output: Held, settings: Mapping[str, Any], transposed: bool
+) -> Arithmetic | None:
+    """Name the arithmetic of a convolution that PyTorch ran."""
+    dtype = str(operands["input"].tensor.dtype).removeprefix("torch.")
+    result = str(output.tensor.dtype).removeprefix("torch.")
+    if not output.tensor.is_floating_point():
+        return None
+    if dtype == "float32" and settings.get("fp32_precision") in ("tf32", "bf16"):
+        factors = {"tf32": "tf32", "bf16": "bfloat16"}[settings["fp32_precision"]]
+        return Arithmetic(factors, "float32", result, flushes=_flushes())
+    if dtype in ("float16", "bfloat16"):
+        return Arithmetic(dtype, "float32", result, partial_sums=transposed, flushes=_flushes())
+    return plain(dtype, flushes=_flushes())
+
+
+def _flushes() -> bool:
+    """Whether subnormal numbers are flushed to zero (`torch.set_flush_denormal`)."""
+    return not bool((torch.tensor(2.0**-149) * torch.tensor(1.0)).item())
+
+
+# Other calls -------------------------------------------------------------------------------------
+
+
+def _draft_pad(call: FunctionCall) -> Draft | None:
+    """Draft the step of `torch.nn.functional.pad`, in any mode."""
+    values = dict(zip(("input", "pad", "mode", "value"), call.args, strict=False))
+    values.update(call.kwargs)
+    source, mode = values.get("input"), values.get("mode", "constant")
+    if not isinstance(source, torch.Tensor) or call.result is None:
+        return None
+    flat = [int(p) for p in values["pad"]]
+    axes = source.dim()
+    pads = [(0, 0)] * axes
+    for place in range(len(flat) // 2):
+        pads[axes - 1 - place] = (flat[2 * place], flat[2 * place + 1])
+    attributes = {
+        "padding": tuple(pads),
+        "mode": mode,
+        "value": (values.get("value") or 0) if mode == "constant" else None,
+    }
+    operands = {"input": call.held[id(source)]}
+    if call.result is operands["input"]:
+        return None
+    return Draft("pad", attributes, operands, call.result, call.module_call, "pad", "selects")
+
+
+def _draft_linear(call: FunctionCall) -> Draft | None:
+    """Draft the step of `torch.nn.functional.linear`."""
+    values = dict(zip(("input", "weight", "bias"), call.args, strict=False))
+    values.update(call.kwargs)
+    operands = {
+        role: call.held[id(tensor)]
+        for role, tensor in values.items()
+        if isinstance(tensor, torch.Tensor)
+    }
+    if call.result is None or not {"input", "weight"} <= operands.keys():
+        return None
+    return Draft("linear", {}, operands, call.result, call.module_call, "linear")
+
+
+def _draft_operator(record: Record) -> list[Draft]:
+    """Draft the steps of an operator without a form of its own: one for each output."""
+    name = record.op.split("::")[-1]
+    kind = name.strip("_")
+    attributes: dict[str, Any] = {}
+    operands: dict[str, Held] = {}
+    bound = _bound(record)
+    if record.operator is None:
+        operands = {str(n): held for n, held in enumerate(record.read.values())}
+    for role, value in bound.items():
+        if isinstance(value, torch.Tensor):
+            operands[role] = record.read[id(value)]
+        elif isinstance(value, list | tuple) and any(isinstance(v, torch.Tensor) for v in value):
+            for number, part in enumerate(value):
+                if isinstance(part, torch.Tensor):
+                    operands[f"{role}.{number}"] = record.read[id(part)]
+        elif value is not None:
+            attributes[role] = tuple(value) if isinstance(value, list) else value
+    drafts = []
+    for number, output in enumerate(record.outputs):
+        if output.tensor.numel() == 0:
+            continue
+        drafts.append(
+            Draft(
+                kind,
+                {**attributes, "output": number} if len(record.outputs) > 1 else attributes,
+                operands,
+                output,
+                record.module_call,
+                friendly(name) if number == 0 else f"{friendly(name)}.{number}",
+            )
+        )
+    return drafts
+
+
+_FRIENDLY = {
+    "radd": "add",
+    "iadd": "add",
+    "rsub": "sub",
+    "isub": "sub",
+    "rmul": "mul",
+    "imul": "mul",
+    "truediv": "div",
+    "rtruediv": "div",
+    "itruediv": "div",
+    "getitem": "index",
+    "setitem": "index_put",
+    "to_copy": "to",
+    "max_pool2d_with_indices": "max_pool2d",
+    "max_pool3d_with_indices": "max_pool3d",
+    "native_batch_norm": "batch_norm",
+}
+
+
+def friendly(name: str) -> str:
+    """Return the name that people use for a function or operator.
+
+    Example:
+        >>> friendly("__iadd__"), friendly("relu_"), friendly("_to_copy")
+        ('add', 'relu', 'to')
+    """
+    plain_name = name.split(".")[0].strip("_")
+    return _FRIENDLY.get(plain_name, plain_name)
+
+
+# Names -------------------------------------------------------------------------------------------
+
+
+def name_steps(
+    drafts: list[Draft],
+    calls: list[ModuleCall],
+    paths: Mapping[int, str],
+    known: Mapping[int, tuple[str, str]],
+) -> tuple[list[Step], list[Value], dict[str, str]]:
+    """Give every step and every tensor its name.
+
+    Args:
+        drafts: Steps in the order they ran.
+        calls: Module calls in the order they began.
+        paths: Module paths by `id(module)`.
+        known: Name and origin of inputs, parameters and buffers, by `id(tensor)`.
+
+    Returns:
+        The steps, the values that they read and did not make, and the other names of steps.
+    """
+    used: dict[str, int] = {}
+    seen: set[str] = {name for name, _ in known.values()}
+
+    def unique(name: str) -> str:
+        while True:
+            used[name] = used.get(name, 0) + 1
+            candidate = name if used[name] == 1 else f"{name}:{used[name]}"
+            if candidate not in seen:
+                seen.add(candidate)
+                return candidate
+
+    made_by_module = {id(call.output): call for call in calls if call.output}
+    for draft in drafts:
+        call = made_by_module.get(id(draft.output))
+        path = _path(draft, paths, known)
+        if call is not None and call is draft.call and path:
+            name = path
+        elif draft.kind == "convolution" and path and _scripted(draft):
+            name = path
+        else:
+            name = f"{path}.{draft.function}" if path else draft.function
+        draft.output.name = unique(name)
+    made = {id(draft.output) for draft in drafts}
+    values: dict[int, Value] = {}
+    for draft in drafts:
+        for role, held in draft.operands.items():
+            if id(held) in values or id(held) in made:
+                continue
+            name, origin = known.get(id(held.tensor), (None, "constant"))
+            if name is None:
+                name = f"{draft.output.name}.{role}"
+            values[id(held)] = _value(held, _free(name, values), origin)
+    steps: list[Step] = []
+    for draft in drafts:
+        assert draft.output.name is not None
+        value = _value(draft.output, draft.output.name, "step")
+        values[id(draft.output)] = value
+        steps.append(
+            Step(
+                name=draft.output.name,
+                kind=draft.kind,
+                attributes=draft.attributes,
+                values={role: values[id(held)] for role, held in draft.operands.items()},
+                value=value,
+                status=draft.status,
+                module=type(draft.call.module).__name__ if draft.call.module else None,
+                arithmetic=draft.arithmetic,
+            )
+        )
+    aliases: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for call in calls:
+        path = paths.get(id(call.module), "")
+        if not path:
+            continue
+        counts[path] = counts.get(path, 0) + 1
+        alias = path if counts[path] == 1 else f"{path}:{counts[path]}"
+        if call.output is not None and call.output.name and alias not in seen:
+            aliases[alias] = call.output.name
+    others = [value for value in values.values() if value.origin != "step"]
+    return steps, others, aliases
+
+
+def _free(name: str, values: Mapping[int, Value]) -> str:
+    """Tell later versions of a tensor apart, e.g. a weight that the run overwrote."""
+    taken = {value.name for value in values.values()}
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}:{number}"
+    return candidate
+
+
+def _value(held: Held, name: str, origin: str) -> Value:
+    if held.saved is not None:
+        return Value(name, held.saved, origin)
+    return Value(name, held.tensor, origin, held.version)
+
+
+def _path(draft: Draft, paths: Mapping[int, str], known: Mapping[int, tuple[str, str]]) -> str:
+    """Return the path of the module that ran a step, or that owns its weight."""
+    path = paths.get(id(draft.call.module), "")
+    # Scripted modules call what is inside them without hooks; their weights tell.
+    return (_owner(draft, known) or path) if _scripted(draft) else path
+
+
+def _scripted(draft: Draft) -> bool:
+    return isinstance(draft.call.module, torch.jit.ScriptModule)
+
+
+def _owner(draft: Draft, known: Mapping[int, tuple[str, str]]) -> str:
+    for role in ("weight", "mat2"):
+        held = draft.operands.get(role)
+        name, _ = known.get(id(held.tensor), ("", "")) if held else ("", "")
+        if match := re.fullmatch(r"(.+)\.weight", name):
+            return match[1]
+    return ""
+
+
+

@@ -1,0 +1,210 @@
+"""The trace: the steps of one run, in order, and the questions it answers."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from convtrace.address import Address, parse_address
+from convtrace.errors import AddressError, UnknownStepError
+from convtrace.receipt import Receipt
+from convtrace.rules import WHY
+from convtrace.step import Number, Step, Value, check_index
+
+
+class Trace:
+    """One run of a network: its steps in the order they ran, and every number in them.
+
+    Made by `convtrace.trace`, `convtrace.from_arrays` and other frontends; not by hand.
+
+    Attributes:
+        steps: Steps by name, in the order they ran.
+        inputs: Inputs of the run by name: `input`, `input:2`, …
+        parameters: Parameters, buffers and constants that steps read, by name.
+        aliases: Other names of steps: a module whose output a step inside it made.
+        notes: Remarks on the run, e.g. that a compiled model was run eagerly.
+        output: What the model returned.
+        reporter: Who computed the numbers: `torch`, `onnxruntime`, or `observed`.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        values: Sequence[Value],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        notes: Sequence[str] = (),
+        output: Any = None,
+        reporter: str = "torch",
+    ) -> None:
+        self.steps: Mapping[str, Step] = MappingProxyType({step.name: step for step in steps})
+        self.inputs: Mapping[str, Value] = MappingProxyType(
+            {value.name: value for value in values if value.origin == "input"}
+        )
+        self.parameters: Mapping[str, Value] = MappingProxyType(
+            {value.name: value for value in values if value.origin != "input"}
+        )
+        self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases or {}))
+        self.notes = tuple(notes)
+        self.output = output
+        self.reporter = reporter
+
+    def __repr__(self) -> str:
+        convolutions = sum(step.kind == "convolution" for step in self.steps.values())
+        return f"Trace({len(self.steps)} steps, {convolutions} of them convolutions)"
+
+    def step(self, name: str) -> Step:
+        """Return the step of this name, or the step that made the output of the module so named.
+
+        Raises:
+            UnknownStepError: There is none; the message gives the nearest names.
+        """
+        found = self.steps.get(name) or self.steps.get(self.aliases.get(name, ""))
+        if found is None:
+            raise self._unknown(name)
+        return found
+
+    def value(self, address: str | Address) -> Number:
+        """Return one number.
+
+        Args:
+            address: E.g. `conv2[0,0,0,0]`, `input[0,0,2,1]` or `conv1.weight[3,0,1,1]`.
+
+        Raises:
+            AddressError: The text is not an address.
+            UnknownStepError: Nothing has this name.
+            OutOfRangeError: The position lies outside the shape.
+            TensorChangedError: The tensor was overwritten since the trace.
+        """
+        at = parse_address(address) if isinstance(address, str) else address
+        value = self._find(at.step)
+        check_index(at.step, value.shape, at.index)
+        return value.item(at.index)
+
+    def why(self, address: str | Address, index: Sequence[int] | None = None) -> Receipt:
+        """Explain one number: every multiplication that made it, certified.
+
+        Args:
+            address: E.g. `conv2[0,0,0,0]`, or the name of a step if `index` is given.
+            index: Position in the step's output, counted from 0.
+
+        Returns:
+            The receipt. For a number that was given and not computed (a pixel, a weight), and for
+            a step without a rule, it has no terms and says so.
+
+        Raises:
+            AddressError: The text is not an address.
+            UnknownStepError: Nothing has this name.
+            OutOfRangeError: The position lies outside the shape.
+            TensorChangedError: A tensor was overwritten since the trace.
+
+        Example:
+            >>> import convtrace as ct
+            >>> trace = ct.from_arrays([[[[1.0, 2.0], [3.0, 4.0]]]], [[[[1.0, 10.0]]]])
+            >>> receipt = trace.why("conv2d[0,0,1,0]")
+            >>> [(str(term.source), term.weight, term.product) for term in receipt.terms]
+            [('input[0,0,1,0]', 1.0, 3.0), ('input[0,0,1,1]', 10.0, 40.0)]
+            >>> receipt.exact
+            43.0
+        """
+        at = _address(address, index)
+        found = self.steps.get(at.step) or self.steps.get(self.aliases.get(at.step, ""))
+        if found is None:
+            value = self._find(at.step)
+            check_index(at.step, value.shape, at.index)
+            return _without_terms(value, at, f"given.{value.origin}", {}, self.reporter)
+        check_index(at.step, found.shape, at.index)
+        rule = WHY.get(found.kind)
+        if rule is None:
+            note = {"kind": found.kind, "operands": ", ".join(found.operands.values())}
+            return _without_terms(
+                found.value, Address(found.name, at.index), "opaque", note, self.reporter, found
+            )
+        return rule(found, at.index, self.reporter)
+
+    def _find(self, name: str) -> Value:
+        step = self.steps.get(name) or self.steps.get(self.aliases.get(name, ""))
+        value = step.value if step else self.inputs.get(name) or self.parameters.get(name)
+        if value is None:
+            raise self._unknown(name)
+        return value
+
+    def _unknown(self, name: str) -> UnknownStepError:
+        known = [*self.inputs, *self.steps, *self.aliases, *self.parameters]
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        if near:
+            hint = f"nearest names: {', '.join(near)}"
+        else:
+            listed = list(self.steps)
+            shown = ", ".join(listed[:12])
+            rest = f", and {len(listed) - 12} more" if len(listed) > 12 else ""
+            hint = f"steps: {shown}{rest}"
+        return UnknownStepError(
+            f"nothing in this trace is called {name!r}\n  {hint}\n"
+            "  `convtrace summary` lists every step; trace.steps holds them."
+        )
+
+
+def _address(address: str | Address, index: Sequence[int] | None) -> Address:
+    if index is None:
+        return parse_address(address) if isinstance(address, str) else address
+    name = address.step if isinstance(address, Address) else address
+    try:
+        position = tuple(int(place.__index__()) for place in index)
+    except (AttributeError, TypeError) as error:
+        raise AddressError(
+            f"not a position: {index!r}\n"
+            f"  Give one whole number an axis: trace.why({name!r}, (0, 0, 0, 0))."
+        ) from error
+    return Address(name, position)
+
+
+class _NoTerms:
+    """The layout of a receipt without terms."""
+
+    channels: Sequence[int] = ()
+
+    def source(self, position: tuple[int, ...]) -> Address | None:
+        return None
+
+    def weight(self, position: tuple[int, ...]) -> Address | None:
+        return None
+
+
+def _without_terms(
+    value: Value,
+    at: Address,
+    note: str,
+    details: dict[str, Any],
+    reporter: str,
+    step: Step | None = None,
+) -> Receipt:
+    """Make the receipt of a number that was given, or that a step without a rule made."""
+    number = value.item(at.index)
+    empty = np.zeros((0,))
+    return Receipt(
+        address=at,
+        kind=step.kind if step else value.origin,
+        status="opaque",
+        inputs=empty,
+        weights=empty,
+        products=empty,
+        present=np.zeros((0,), dtype=np.bool_),
+        layout=_NoTerms(),
+        bias=None,
+        bias_address=None,
+        exact=number,
+        bound=math.nan,
+        typical=math.nan,
+        reported=number,
+        residual=0,
+        verdict=None,
+        arithmetic=None,
+        reporter=reporter,
+        notes=((f"note.{note}", details),),
+    )

@@ -1,0 +1,210 @@
+"""What ran: recorded tensors (`Value`) and operations (`Step`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.address import Address
+from convtrace.arithmetic import Arithmetic
+from convtrace.errors import NoValueError, OutOfRangeError, TensorChangedError
+
+Status = Literal["linear", "selects", "gates", "opaque"]
+"""`linear`: a sum of terms. `selects`: one source passes through. `gates`: value = gate x source.
+`opaque`: shown as a formula; the descent stops there."""
+
+Number = int | float | complex
+
+
+class Value:
+    """A recorded tensor: a PyTorch tensor held by reference, or a NumPy array.
+
+    Args:
+        name: Name in addresses, e.g. `conv1` or `conv1.weight`.
+        data: The tensor or array. A tensor's version counter is remembered, so that a later
+            change is noticed.
+
+    Attributes:
+        name: Name in addresses.
+        data: The tensor or array itself.
+        origin: `step`, `input`, `parameter` or `constant`.
+        version: Version to expect; None takes the present one.
+    """
+
+    __slots__ = ("_array", "_version", "data", "name", "origin")
+
+    def __init__(
+        self, name: str, data: Any, origin: str = "step", version: int | None = None
+    ) -> None:
+        self.name = name
+        self.data = data
+        self.origin = origin
+        self._version = version_of(data) if version is None else version
+        self._array: NDArray[Any] | None = data if isinstance(data, np.ndarray) else None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes, in elements."""
+        return tuple(int(size) for size in self.data.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Name of the element type, e.g. `float32`."""
+        return str(self.data.dtype).removeprefix("torch.")
+
+    def check(self) -> None:
+        """Raise `TensorChangedError` if the tensor was overwritten since it was recorded."""
+        now, expected = version_of(self.data), self._version
+        if now != expected:
+            raise TensorChangedError(
+                f"{self.name} was overwritten after the trace\n"
+                f"  recorded at version {expected}, now at version {now}: "
+                f"{now - expected} in-place change(s) since\n"
+                "  Trace again, or pass a copy (tensor.clone()) to what changes it."
+            )
+
+    def box(self, slices: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read a box of the tensor.
+
+        Args:
+            slices: One position or one slice with positive step for each axis.
+
+        Returns:
+            The numbers, exactly: floating-point formats that NumPy lacks come as float64, all
+            others in their own type. It may be a view; do not write to it.
+
+        Raises:
+            TensorChangedError: The tensor was overwritten since.
+            NoValueError: The tensor has no numbers to read.
+        """
+        self.check()
+        if self._array is None:
+            numpy = _numpy_view(self)
+            if numpy is None:
+                return _fetch(self, slices)
+            self._array = numpy
+        return np.asarray(self._array[slices])
+
+    def item(self, index: tuple[int, ...]) -> Number:
+        """Read one number.
+
+        Raises:
+            OutOfRangeError: `index` is not a position of the tensor.
+        """
+        check_index(self.name, self.shape, index)
+        return self.box(index).item()
+
+
+def check_index(name: str, shape: tuple[int, ...], index: tuple[int, ...]) -> None:
+    """Raise `OutOfRangeError` unless `index` is a position of `shape`."""
+    if len(index) == len(shape) and all(
+        0 <= position < size for position, size in zip(index, shape, strict=True)
+    ):
+        return
+    address = Address(name, index)
+    if len(index) != len(shape):
+        cause = f"{len(index)} position(s) for {len(shape)} axes"
+    else:
+        axis = next(a for a, p in enumerate(index) if not 0 <= p < shape[a])
+        cause = f"position {index[axis]} on axis {axis}, which has {shape[axis]}"
+    example = Address(name, tuple(max(size - 1, 0) for size in shape))
+    raise OutOfRangeError(
+        f"no such number: {address}\n"
+        f"  shape of {name}: {shape}\n"
+        f"  {cause}\n"
+        f"  Positions count from 0; the last one is {example}."
+    )
+
+
+def version_of(data: Any) -> int:
+    """Return the version counter of a tensor; -1 for what keeps none."""
+    if isinstance(data, np.ndarray) or data.is_inference():
+        return -1  # neither keeps a counter
+    return int(data._version)
+
+
+def _numpy_view(value: Value) -> NDArray[Any] | None:
+    """Return the tensor as a NumPy view, or None where NumPy cannot hold it."""
+    import torch
+
+    tensor = value.data
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        raise NoValueError(
+            f"{value.name} has no numbers to read\n"
+            f"  layout {tensor.layout}, device {tensor.device}\n"
+            "  convtrace reads dense tensors: call .to_dense(), or make the model on a real device."
+        )
+    if tensor.device.type != "cpu" or value.dtype not in _NUMPY_DTYPES:
+        return None
+    return tensor.detach().resolve_conj().resolve_neg().numpy()
+
+
+def _fetch(value: Value, slices: tuple[int | slice, ...]) -> NDArray[Any]:
+    import torch
+
+    window = value.data.detach()[slices]
+    if window.dtype not in (torch.bool, torch.complex64, torch.complex128) and (
+        window.is_floating_point()
+    ):
+        window = window.to("cpu").to(torch.float64)
+    return window.cpu().resolve_conj().resolve_neg().numpy()
+
+
+_NUMPY_DTYPES = frozenset(
+    "float16 float32 float64 complex64 complex128 int8 int16 int32 int64 "
+    "uint8 uint16 uint32 uint64 bool".split()
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation that ran.
+
+    Attributes:
+        name: Module path (`layer1.0.conv1`), or function where no module owns it (`conv2d`).
+        kind: Canonical kind, e.g. `convolution`; decides which rule answers for the step.
+        attributes: Canonical settings. For a convolution: `stride`, `padding` (low and high),
+            `dilation`, `output_padding` (tuples, one entry an axis), `groups`, `transposed`,
+            `batched`.
+        operands: Names of what it read, by role: `input`, `weight`, `bias`, or `0`, `1`, …
+        values: The operands themselves, by role.
+        value: The output.
+        status: What a receipt can say of it (`linear`, `selects`, `gates`, `opaque`).
+        module: Class name of the module that ran it, or None.
+        arithmetic: Formats of the computation; None where it is not a rounded sum.
+    """
+
+    name: str
+    kind: str
+    attributes: Mapping[str, Any]
+    values: Mapping[str, Value]
+    value: Value
+    status: Status = "opaque"
+    module: str | None = None
+    arithmetic: Arithmetic | None = None
+    operands: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+        names = {role: value.name for role, value in self.values.items()}
+        object.__setattr__(self, "operands", MappingProxyType(names))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> str:
+        """Element type of the output, e.g. `float32`."""
+        return self.value.dtype
+
+    def __repr__(self) -> str:
+        operands = ", ".join(f"{role}={name}" for role, name in self.operands.items())
+        return f"Step({self.name}: {self.kind}({operands}) -> {self.dtype} {self.shape})"
