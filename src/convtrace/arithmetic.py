@@ -25,8 +25,9 @@ class Arithmetic:
         operands: Format that the factors are rounded to before they are multiplied.
         accumulate: Format that products and sums are rounded to.
         result: Format that the result is stored in.
-        partial_sums: Whether partial sums are stored in `result` on the way: once for each kernel
-            tap and each block of channels. True for the half-precision kernels that unfold.
+        partial_sums: Whether the sum over the channels of each kernel tap is stored in `result`
+            before the taps are added up. So do the half-precision kernels of a transposed
+            convolution that spread columns over the output.
         flushes: Whether subnormal numbers may be flushed to zero.
     """
 
@@ -45,7 +46,9 @@ class Arithmetic:
             parts.append(f"{self.result} result")
         return ", ".join(parts)
 
-    def bound(self, count: int, magnitude: float, exact: float, stored: str) -> float:
+    def bound(
+        self, count: int, magnitude: float, exact: float, *, stored: str, partials: int = 0
+    ) -> float:
         """Bound |stored result - exact sum|.
 
         Args:
@@ -54,6 +57,7 @@ class Arithmetic:
             exact: The exact sum.
             stored: Format of the operands as they are stored; where it is wider than `operands`
                 (TF32), rounding the operands counts as well.
+            partials: Where partial sums are stored: through how many of them a summand passes.
 
         Returns:
             `gamma_n * magnitude`, plus the rounding of operands, partial sums and result where
@@ -71,7 +75,7 @@ class Arithmetic:
             tiny = math.ldexp(1.0, accumulate.smallest_exponent)
         error += count * tiny
         if self.partial_sums:
-            error += gamma(count, result.unit) * (size + error) + count * result.smallest
+            error += gamma(partials, result.unit) * (size + error) + partials * result.smallest
         if self.result != self.accumulate:
             error += result.half_spacing(abs(exact) + error)
             if self.flushes:
@@ -84,7 +88,7 @@ class Arithmetic:
         if self.operands != self.accumulate and self.operands == "tf32":
             units.append(FORMATS[self.operands].unit)
         if self.partial_sums:
-            units.append(FORMATS[self.result].unit)
+            units.append(FORMATS[self.result].unit / 2)
         scale = max(typical_scale(count, unit, magnitude) for unit in units)
         if self.result != self.accumulate:
             scale += FORMATS[self.result].half_spacing(exact)

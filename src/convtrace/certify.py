@@ -46,7 +46,9 @@ def certify(
     """
     whole = bool(present.all())
     kind = np.result_type(inputs.dtype, weights.dtype).kind
-    if kind in "iub":
+    if kind == "c" or isinstance(bias, complex):
+        prepare, judge = _complexes, _judge_complex
+    elif kind in "iub" and step.arithmetic is None:
         prepare, judge = _integers, _judge_integers
     else:
         prepare, judge = _floats, _judge_floats
@@ -81,6 +83,13 @@ def _floats(
         inputs[~present] = 0.0
         products[~present] = 0.0
     return inputs, weights, products
+
+
+def _complexes(
+    inputs: NDArray[Any], weights: NDArray[Any], present: NDArray[np.bool_] | None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    inputs, weights = inputs.astype(np.complex128), weights.astype(np.complex128)
+    return inputs, weights, weights * inputs
 
 
 def _integers(
@@ -148,7 +157,11 @@ def _judge_floats(
     total = sum_products(weights, inputs, products, offset, wide=FORMATS[stored].precision > 24)
     if not math.isfinite(returned):
         return _judge_unexplained(total, returned, arithmetic.may_overflow(total.magnitude))
-    bound = arithmetic.bound(total.count, total.magnitude, total.value, stored)
+    # A summand passes through the sum of its own tap, one addition for each tap, and the bias.
+    partials = int(present[0].sum()) + 2
+    bound = arithmetic.bound(
+        total.count, total.magnitude, total.value, stored=stored, partials=partials
+    )
     residual = returned - total.value
     verdict: Verdict
     if total.rounded(FORMATS[arithmetic.result]) == returned:
@@ -166,11 +179,50 @@ def _judge_floats(
     }
 
 
+def _judge_complex(
+    step: Step,
+    inputs: NDArray[Any],
+    weights: NDArray[Any],
+    products: NDArray[Any],
+    present: NDArray[np.bool_],
+    bias: Number | None,
+    reported: Number,
+) -> dict[str, Any]:
+    """Judge real and imaginary part, each as a sum of real products.
+
+    (a + bi)(c + di) has the real part ac - bd and the imaginary part ad + bc.
+    """
+    halves: list[dict[str, Any]] = []
+    for left, right, offset, returned in (
+        (weights.real, -weights.imag, complex(bias or 0).real, complex(reported).real),
+        (weights.imag, weights.real, complex(bias or 0).imag, complex(reported).imag),
+    ):
+        factors = np.concatenate([left, right])
+        values = np.concatenate([inputs.real, inputs.imag])
+        both = np.concatenate([present, present])
+        half_bias = None if bias is None else offset
+        halves.append(
+            _judge_floats(step, values, factors, factors * values, both, half_bias, returned)
+        )
+    real, imaginary = halves
+    order: list[Verdict] = ["exact", "rounding", "nonfinite", "mismatch"]
+    return {
+        "exact": complex(real["exact"], imaginary["exact"]),
+        "bound": math.hypot(real["bound"], imaginary["bound"]),
+        "typical": math.hypot(real["typical"], imaginary["typical"]),
+        "residual": complex(real["residual"], imaginary["residual"]),
+        "verdict": max(real["verdict"], imaginary["verdict"], key=order.index),
+        "notes": (*real.get("notes", ()), *imaginary.get("notes", ())),
+    }
+
+
 def _widest(step: Step) -> str:
     """Return the widest format among the operands and the result."""
+    parts = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
     names = [value.dtype for value in step.values.values()] + [step.dtype]
+    names = [parts.get(name, name) for name in names]
     known = [name for name in names if name in FORMATS]
-    return max(known, key=lambda name: FORMATS[name].precision)
+    return max(known, key=lambda name: FORMATS[name].precision, default="float64")
 
 
 def _judge_nonfinite(

@@ -13,7 +13,7 @@ import numpy as np
 from convtrace.address import Address, parse_address
 from convtrace.errors import AddressError, UnknownStepError
 from convtrace.receipt import Receipt
-from convtrace.rules import WHY
+from convtrace.rules import rule_of
 from convtrace.step import Number, Step, Value, check_index
 
 
@@ -119,7 +119,7 @@ class Trace:
             check_index(at.step, value.shape, at.index)
             return _without_terms(value, at, f"given.{value.origin}", {}, self.reporter)
         check_index(at.step, found.shape, at.index)
-        rule = WHY.get(found.kind)
+        rule = rule_of(found)
         if rule is None:
             note = {"kind": found.kind, "operands": ", ".join(found.operands.values())}
             return _without_terms(

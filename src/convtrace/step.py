@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -177,6 +177,9 @@ class Step:
         status: What a receipt can say of it (`linear`, `selects`, `gates`, `opaque`).
         module: Class name of the module that ran it, or None.
         arithmetic: Formats of the computation; None where it is not a rounded sum.
+        sources: For a step that only moves numbers: returns, for every output number, its position
+            in the operands `moved`, counted through all of them; negative for a fill value.
+        moved: Roles of the operands that the numbers come from.
     """
 
     name: str
@@ -187,6 +190,8 @@ class Step:
     status: Status = "opaque"
     module: str | None = None
     arithmetic: Arithmetic | None = None
+    sources: Callable[[], NDArray[np.int64]] | None = None
+    moved: tuple[str, ...] = ()
     operands: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

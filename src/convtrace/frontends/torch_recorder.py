@@ -247,7 +247,7 @@ class Recorder:
         if self._busy or self._function_call is not None or name in _NO_NUMBERS:
             return function(*args, **kwargs)
         call = FunctionCall(name, self._module_call, args, kwargs)
-        if name == "pad" or name == "linear":
+        if name == "pad":
             for leaf in tree_leaves((args, kwargs)):
                 if isinstance(leaf, torch.Tensor):
                     call.held[id(leaf)] = self.hold(leaf)

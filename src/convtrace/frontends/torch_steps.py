@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from convtrace.arithmetic import Arithmetic, plain
+from convtrace.exact import FORMATS
 from convtrace.frontends.convolution import canonical, function_name
 from convtrace.frontends.torch_recorder import CONVOLUTIONS, FunctionCall, Held, ModuleCall, Record
-from convtrace.step import Status, Step, Value
+from convtrace.rules import status_of
+from convtrace.step import Step, Value
 
 
 @dataclass(eq=False)
@@ -35,8 +40,9 @@ class Draft:
     output: Held
     call: ModuleCall
     function: str
-    status: Status = "opaque"
     arithmetic: Arithmetic | None = None
+    sources: Callable[[], Any] | None = None
+    moved: tuple[str, ...] = ()
 
 
 def draft_steps(records: Iterable[Record], kept: Iterable[Held]) -> list[Draft]:
@@ -78,11 +84,15 @@ def _draft_group(group: list[Record]) -> list[Draft]:
     if call is not None:
         if call.name == "pad" and (draft := _draft_pad(call)):
             return [draft]
-        if call.name == "linear" and (draft := _draft_linear(call)):
-            return [draft]
-        if len(convolutions) == 1 and (draft := _draft_call(convolutions[0], group)):
-            writes = [record for record in group if record.op == "write"]
-            return [*(d for record in writes for d in _draft_operator(record)), draft]
+        draft = None
+        if call.name == "linear":
+            draft = _draft_linear(group, call)
+        elif len(convolutions) == 1:
+            draft = _draft_call(convolutions[0], group)
+        if draft is not None:
+            # Casts (autocast) and indirect writes happen in the call, but are steps of their own.
+            before = [record for record in group if record.op in _KEPT]
+            return [*(d for record in before for d in _draft_operator(record)), draft]
     drafts: list[Draft] = []
     for record in group:
         if record.op in CONVOLUTIONS:
@@ -144,7 +154,6 @@ def _draft_convolution(record: Record) -> Draft:
         output=output,
         call=record.module_call,
         function=function_name(weight.dim() - 2, transposed),
-        status="linear",
         arithmetic=_arithmetic(operands, output, record.settings or {}, transposed),
     )
 
@@ -168,7 +177,7 @@ def _draft_call(record: Record, group: list[Record]) -> Draft | None:
             pads = _add_pads(pads, bound["pad"], len(draft.attributes["stride"]))
         elif maker.op == "aten::unsqueeze" and bound["dim"] == 0:
             unbatched = True
-        elif maker.op == "write":
+        elif maker.op in _KEPT:
             break
         else:
             return None
@@ -179,8 +188,7 @@ def _draft_call(record: Record, group: list[Record]) -> Draft | None:
         if len(squeezed) != 1:
             return None
         output = squeezed[0].outputs[0]
-    folded = {record, *(r for r in group if r.op in _FOLDABLE)}
-    if len(folded) != len(group):
+    if any(r is not record and r.op not in _FOLDABLE | _KEPT for r in group):
         return None
     if pads:
         draft.attributes["padding"] = tuple(
@@ -195,7 +203,8 @@ def _draft_call(record: Record, group: list[Record]) -> Draft | None:
     return draft
 
 
-_FOLDABLE = {"aten::constant_pad_nd", "aten::unsqueeze", "aten::squeeze", "write"}
+_FOLDABLE = frozenset({"aten::constant_pad_nd", "aten::unsqueeze", "aten::squeeze"})
+_KEPT = frozenset({"aten::_to_copy", "write"})
 
 
 def _read_ids(record: Record) -> set[int]:
@@ -258,21 +267,54 @@ def _draft_pad(call: FunctionCall) -> Draft | None:
     operands = {"input": call.held[id(source)]}
     if call.result is operands["input"]:
         return None
-    return Draft("pad", attributes, operands, call.result, call.module_call, "pad", "selects")
+
+    def sources() -> Any:
+        fill = {"value": -1.0} if mode == "constant" else {}
+        return torch.nn.functional.pad(_positions(operands["input"], 0), flat, mode, **fill)
+
+    return Draft(
+        "pad",
+        attributes,
+        operands,
+        call.result,
+        call.module_call,
+        "pad",
+        plain_arithmetic(call.result),
+        sources,
+        ("input",),
+    )
 
 
-def _draft_linear(call: FunctionCall) -> Draft | None:
-    """Draft the step of `torch.nn.functional.linear`."""
-    values = dict(zip(("input", "weight", "bias"), call.args, strict=False))
-    values.update(call.kwargs)
-    operands = {
-        role: call.held[id(tensor)]
-        for role, tensor in values.items()
-        if isinstance(tensor, torch.Tensor)
-    }
-    if call.result is None or not {"input", "weight"} <= operands.keys():
+def _draft_linear(group: list[Record], call: FunctionCall) -> Draft | None:
+    """Fold what PyTorch makes of `torch.nn.functional.linear`: a transpose, a product, views."""
+    products = [r for r in group if r.op in ("aten::addmm", "aten::mm", "aten::linear")]
+    if len(products) != 1 or call.result is None:
         return None
-    return Draft("linear", {}, operands, call.result, call.module_call, "linear")
+    bound = _bound(products[0])
+    read = products[0].read
+    makers = {id(held): r for r in group for held in r.outputs}
+
+    def before(tensor: torch.Tensor, op: str) -> Held:
+        held = read[id(tensor)]
+        maker = makers.get(id(held))
+        return next(iter(maker.read.values())) if maker and maker.op == op else held
+
+    if products[0].op == "aten::linear":
+        factors, bias = (read[id(bound["input"])], read[id(bound["weight"])]), bound["bias"]
+    else:
+        left, right = ("mat1", "mat2") if products[0].op == "aten::addmm" else ("self", "mat2")
+        factors = (before(bound[left], "aten::view"), before(bound[right], "aten::t"))
+        bias = bound["self"] if products[0].op == "aten::addmm" else None
+    operands = {"input": factors[0], "weight": factors[1]}
+    if bias is not None:
+        operands["bias"] = read[id(bias)]
+    fits = operands["input"].tensor.shape[:-1] == call.result.tensor.shape[:-1]
+    if not fits or operands["weight"].tensor.dim() != 2:
+        return None
+    arithmetic = plain_arithmetic(call.result)
+    return Draft(
+        "linear", {}, operands, call.result, products[0].module_call, "linear", arithmetic
+    )
 
 
 def _draft_operator(record: Record) -> list[Draft]:
@@ -297,6 +339,7 @@ def _draft_operator(record: Record) -> list[Draft]:
     for number, output in enumerate(record.outputs):
         if output.tensor.numel() == 0:
             continue
+        sources, moved = _moves(record, bound, number) if kind in _MOVES else (None, ())
         drafts.append(
             Draft(
                 kind,
@@ -305,9 +348,86 @@ def _draft_operator(record: Record) -> list[Draft]:
                 output,
                 record.module_call,
                 friendly(name) if number == 0 else f"{friendly(name)}.{number}",
+                plain_arithmetic(output),
+                sources,
+                moved,
             )
         )
     return drafts
+
+
+_MOVES = frozenset(
+    """
+    view unsafe_view reshape_alias select slice unsqueeze squeeze permute transpose t expand
+    flatten unflatten cat stack split split_with_sizes unbind chunk clone contiguous to_copy roll
+    flip pixel_shuffle pixel_unshuffle channel_shuffle index_select narrow repeat unfold diagonal
+    constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
+    replication_pad2d replication_pad3d copy
+    """.split()
+)
+"""Operators that only move numbers, so that running them on positions tells where each went."""
+
+
+def _moves(
+    record: Record, bound: Mapping[str, Any], number: int
+) -> tuple[Callable[[], Any] | None, tuple[str, ...]]:
+    """Say where the numbers of a moving operator come from, by moving positions instead."""
+    kind = record.op.split("::")[-1].strip("_")
+    roles: dict[int, str] = {}
+    for role, value in bound.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point() | value.is_complex():
+            roles.setdefault(id(value), role)
+        elif isinstance(value, list | tuple):
+            for place, part in enumerate(value):
+                if isinstance(part, torch.Tensor):
+                    roles.setdefault(id(part), f"{role}.{place}")
+    if kind == "copy":
+        roles = {key: role for key, role in roles.items() if role == "src"}
+    if not roles or record.operator is None:
+        return None, ()
+    operator, output = record.operator, record.outputs[number]
+
+    def sources() -> Any:
+        offset, moved = 0, {}
+        for key in roles:
+            held = record.read[key]
+            moved[key] = _positions(held, offset)
+            offset += held.tensor.numel()
+        if kind in ("to_copy", "clone", "contiguous", "copy"):
+            (places,) = moved.values()
+            return places.expand(output.tensor.shape)
+
+        def replace(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return [replace(part) for part in value]
+            return moved.get(id(value), value)
+
+        arguments = {name: replace(value) for name, value in bound.items()}
+        if kind == "constant_pad_nd":
+            arguments["value"] = -1.0
+        names = [argument.name for argument in operator._schema.arguments]
+        keywords = {a.name for a in operator._schema.arguments if a.kwarg_only}
+        result = operator(
+            *(arguments[name] for name in names if name not in keywords),
+            **{name: arguments[name] for name in names if name in keywords},
+        )
+        return result[number] if isinstance(result, list | tuple) else result
+
+    return sources, tuple(roles.values())
+
+
+def _positions(held: Held, offset: int) -> torch.Tensor:
+    """Number the elements of a tensor, in float64 (which every operator takes)."""
+    shape = held.tensor.shape
+    return torch.arange(offset, offset + shape.numel(), dtype=torch.float64).reshape(shape)
+
+
+def plain_arithmetic(output: Held) -> Arithmetic | None:
+    """Return the arithmetic of an elementwise operator or a sum; None for integers."""
+    parts = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
+    name = str(output.tensor.dtype).removeprefix("torch.")
+    name = parts.get(name, name)
+    return plain(name, flushes=_flushes()) if name in FORMATS else None
 
 
 _FRIENDLY = {
@@ -404,9 +524,11 @@ def name_steps(
                 attributes=draft.attributes,
                 values={role: values[id(held)] for role, held in draft.operands.items()},
                 value=value,
-                status=draft.status,
+                status=status_of(draft.kind, moves_numbers=draft.sources is not None),
                 module=type(draft.call.module).__name__ if draft.call.module else None,
                 arithmetic=draft.arithmetic,
+                sources=_cached(draft.sources) if draft.sources else None,
+                moved=draft.moved,
             )
         )
     aliases: dict[str, str] = {}
@@ -421,6 +543,17 @@ def name_steps(
             aliases[alias] = call.output.name
     others = [value for value in values.values() if value.origin != "step"]
     return steps, others, aliases
+
+
+def _cached(sources: Callable[[], Any]) -> Callable[[], NDArray[np.int64]]:
+    """Run `sources` once, when it is first asked for."""
+
+    @functools.cache
+    def numbers() -> NDArray[np.int64]:
+        with torch.no_grad():
+            return sources().cpu().numpy().astype(np.int64)
+
+    return numbers
 
 
 def _free(name: str, values: Mapping[int, Value]) -> str:
