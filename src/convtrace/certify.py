@@ -149,12 +149,15 @@ def _judge_floats(
     assert arithmetic is not None, f"{step.name} has no arithmetic to judge by"
     offset = None if bias is None else float(bias.real)
     returned = float(reported.real)
-    # One test for the usual case: the sum of all products is finite only if each of them is.
-    finite_terms = bool(np.isfinite(weights).all() and np.isfinite(inputs).all())
-    if not finite_terms or (offset is not None and not math.isfinite(offset)):
-        return _judge_nonfinite(weights, inputs, products, present, offset, returned)
+    # The usual case in one test: the sum of all products is finite only if each of them is.
+    magnitude = float(np.abs(products).sum())
+    if not (math.isfinite(magnitude) and math.isfinite(offset or 0.0) and math.isfinite(returned)):
+        factors_finite = bool(np.isfinite(weights).all() and np.isfinite(inputs).all())
+        if not factors_finite or not math.isfinite(offset or 0.0):
+            return _judge_nonfinite(weights, inputs, products, present, offset, returned)
     stored = _widest(step)
-    total = sum_products(weights, inputs, products, offset, wide=FORMATS[stored].precision > 24)
+    wide = FORMATS[stored].precision > 24
+    total = sum_products(weights, inputs, products, magnitude, offset, wide=wide)
     if not math.isfinite(returned):
         return _judge_unexplained(total, returned, arithmetic.may_overflow(total.magnitude))
     # A summand passes through the sum of its own tap, one addition for each tap, and the bias.

@@ -8,6 +8,7 @@ Sources:
     Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1 (gamma_n).
     Ogita, Rump and Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 26(6), 2005
     (the error of a product, after Dekker and Veltkamp).
+    Rump, Ogita and Oishi, SIAM J. Sci. Comput. 31(1), 2008 (exact sums by extraction).
     Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019 (the square root of n).
 """
 
@@ -130,7 +131,13 @@ def product_errors(left: Floats, right: Floats, products: Floats) -> Floats:
 
 
 def sum_products(
-    weights: Floats, inputs: Floats, products: Floats, bias: float | None, *, wide: bool
+    weights: Floats,
+    inputs: Floats,
+    products: Floats,
+    magnitude: float,
+    bias: float | None,
+    *,
+    wide: bool,
 ) -> ExactSum:
     """Add products and a bias without error.
 
@@ -138,6 +145,7 @@ def sum_products(
         weights: Factors, finite, of any shape.
         inputs: Factors, finite, of the same shape.
         products: `weights*inputs`.
+        magnitude: Sum of the absolute values of `products`.
         bias: One more summand, or None.
         wide: Whether the factors need float64, so that `products` are rounded. False promises
             that they have at most 24 significant bits each.
@@ -145,9 +153,8 @@ def sum_products(
     Returns:
         The exact sum. The caller has made sure that every factor is finite.
     """
-    summands: list[float] = products.ravel().tolist()
-    count = len(summands)
-    magnitude = float(np.abs(products).sum())
+    count = int(products.size)
+    summands = _condensed(products.ravel(), magnitude)
     if bias is not None:
         summands.append(bias)
         magnitude += abs(bias)
@@ -164,6 +171,35 @@ def sum_products(
             return _sum_fractions(weights, inputs, bias, count)
         summands += product_errors(weights, inputs, products).ravel().tolist()
     return ExactSum(math.fsum(summands), magnitude, count, summands)
+
+
+def _condensed(summands: Floats, magnitude: float) -> list[float]:
+    """Replace many numbers by a few whose sum is the same, without error.
+
+    Each pass cuts all numbers at one power of two. The upper parts are multiples of one unit and so
+    few bits long that NumPy adds them exactly in any order; the lower parts go on to the next pass.
+
+    Sources:
+        Rump, Ogita and Oishi, "Accurate floating-point summation part I: faithful rounding",
+        SIAM J. Sci. Comput. 31(1), 2008 (extraction of high-order parts).
+    """
+    if summands.size < 128 or not 2.0**-800 < magnitude < 2.0**900:
+        return summands.tolist()
+    spare = math.ceil(math.log2(summands.size + 2))
+    exponent = math.frexp(magnitude)[1] + spare
+    parts: list[float] = []
+    rest = summands.copy()
+    upper = np.empty_like(rest)
+    for _ in range(6):
+        cut = math.ldexp(1.0, exponent)
+        np.add(rest, cut, out=upper)
+        upper -= cut
+        parts.append(float(upper.sum()))
+        rest -= upper
+        if not rest.any():
+            return parts
+        exponent += spare - 53  # what is left lies below the unit of this cut
+    return [*parts, *rest.tolist()]
 
 
 def _sum_fractions(weights: Floats, inputs: Floats, bias: float | None, count: int) -> ExactSum:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Miss(Enum):
@@ -56,8 +57,7 @@ class Axis:
         return self.dilation * (self.kernel - 1) + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Tap:
+class Tap(NamedTuple):
     """One kernel tap at one output position, along one axis.
 
     Attributes:

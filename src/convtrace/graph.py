@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,42 +18,75 @@ from convtrace.rules import rule_of
 from convtrace.step import Number, Step, Value, check_index
 
 
+class Parts(NamedTuple):
+    """What a frontend read: the steps in the order they ran, and what they did not make.
+
+    Attributes:
+        steps: Steps in the order they ran.
+        values: Inputs, parameters, buffers and constants.
+        aliases: Other names of steps.
+    """
+
+    steps: Sequence[Step]
+    values: Sequence[Value]
+    aliases: Mapping[str, str]
+
+
 class Trace:
     """One run of a network: its steps in the order they ran, and every number in them.
 
     Made by `convtrace.trace`, `convtrace.from_arrays` and other frontends; not by hand.
 
-    Attributes:
-        steps: Steps by name, in the order they ran.
-        inputs: Inputs of the run by name: `input`, `input:2`, …
-        parameters: Parameters, buffers and constants that steps read, by name.
-        aliases: Other names of steps: a module whose output a step inside it made.
-        notes: Remarks on the run, e.g. that a compiled model was run eagerly.
+    Args:
+        parts: Returns what was read; called when the trace is first asked something.
+        notes: Remarks on the run.
         output: What the model returned.
-        reporter: Who computed the numbers: `torch`, `onnxruntime`, or `observed`.
+        reporter: Who computed the numbers.
+
+    Attributes:
+        notes: Remarks on the run, e.g. `compiled`: a compiled model was run eagerly.
+        output: What the model returned.
+        reporter: Who computed the numbers: `torch`, `onnxruntime`, `observed` or `exact`.
     """
 
     def __init__(
         self,
-        steps: Sequence[Step],
-        values: Sequence[Value],
+        parts: Callable[[], Parts],
         *,
-        aliases: Mapping[str, str] | None = None,
         notes: Sequence[str] = (),
         output: Any = None,
         reporter: str = "torch",
     ) -> None:
-        self.steps: Mapping[str, Step] = MappingProxyType({step.name: step for step in steps})
-        self.inputs: Mapping[str, Value] = MappingProxyType(
-            {value.name: value for value in values if value.origin == "input"}
-        )
-        self.parameters: Mapping[str, Value] = MappingProxyType(
-            {value.name: value for value in values if value.origin != "input"}
-        )
-        self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases or {}))
+        self._read = parts
         self.notes = tuple(notes)
         self.output = output
         self.reporter = reporter
+
+    @cached_property
+    def _parts(self) -> Parts:
+        parts = self._read()
+        del self._read  # and with it what the frontend recorded
+        return parts
+
+    @cached_property
+    def steps(self) -> Mapping[str, Step]:
+        """Steps by name, in the order they ran."""
+        return MappingProxyType({step.name: step for step in self._parts.steps})
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Value]:
+        """Inputs of the run by name: `input`, `input:2`, …"""
+        return MappingProxyType({v.name: v for v in self._parts.values if v.origin == "input"})
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Value]:
+        """Parameters, buffers and constants that steps read, by name."""
+        return MappingProxyType({v.name: v for v in self._parts.values if v.origin != "input"})
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names of steps: a module, and the step inside it that made its output."""
+        return MappingProxyType(dict(self._parts.aliases))
 
     def __repr__(self) -> str:
         convolutions = sum(step.kind == "convolution" for step in self.steps.values())

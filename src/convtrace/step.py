@@ -32,11 +32,12 @@ class Value:
     Attributes:
         name: Name in addresses.
         data: The tensor or array itself.
+        shape: Sizes of the axes, in elements.
         origin: `step`, `input`, `parameter` or `constant`.
         version: Version to expect; None takes the present one.
     """
 
-    __slots__ = ("_array", "_version", "data", "name", "origin")
+    __slots__ = ("_array", "_version", "data", "name", "origin", "shape")
 
     def __init__(
         self, name: str, data: Any, origin: str = "step", version: int | None = None
@@ -44,13 +45,9 @@ class Value:
         self.name = name
         self.data = data
         self.origin = origin
+        self.shape: tuple[int, ...] = tuple(int(size) for size in data.shape)
         self._version = version_of(data) if version is None else version
         self._array: NDArray[Any] | None = data if isinstance(data, np.ndarray) else None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes, in elements."""
-        return tuple(int(size) for size in self.data.shape)
 
     @property
     def dtype(self) -> str:

@@ -12,7 +12,7 @@ from convtrace.arithmetic import Arithmetic, plain
 from convtrace.errors import NoValueError, ShapeError
 from convtrace.exact import FORMATS
 from convtrace.frontends.convolution import Ints, canonical, function_name
-from convtrace.graph import Trace
+from convtrace.graph import Parts, Trace
 from convtrace.step import Step, Value
 
 
@@ -112,7 +112,8 @@ def from_arrays(
             )
     value = Value(label, output)
     step = _step(label, attributes, values, value, arithmetic)
-    return Trace([step], list(values.values()), reporter=reporter, output=output)
+    parts = Parts([step], list(values.values()), {})
+    return Trace(lambda: parts, reporter=reporter, output=output)
 
 
 def _step(

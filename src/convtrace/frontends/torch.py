@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
 from torch.utils._pytree import tree_leaves
 
-from convtrace.errors import EmptyTensorError, ModelError, NoConvolutionError, NoValueError, UsageError
+from convtrace.errors import (
+    EmptyTensorError,
+    ModelError,
+    NoConvolutionError,
+    NoValueError,
+    UsageError,
+)
 from convtrace.frontends.torch_recorder import CONVOLUTIONS, Recorder
 from convtrace.frontends.torch_state import Unchanged
-from convtrace.frontends.torch_steps import draft_steps, name_steps
-from convtrace.graph import Trace
+from convtrace.frontends.torch_steps import draft_steps, flushes_subnormals, name_steps
+from convtrace.graph import Parts, Trace
 
 Keep = Literal["everything", "convolutions"]
 
@@ -71,35 +79,52 @@ def trace(
     for number, tensor in enumerate(given):
         _check_input(_input_name(number), tensor)
     roots, loose = _named_parts(model)
-    notes = ["compiled"] if any(_is_compiled(module) for module in roots.values()) else []
-    _check_initialized(roots)
-    recorder = Recorder(everything=keep == "everything", on_operator=on_operator)
-    with Unchanged(list(roots.values())) as state:
-        for number, tensor in enumerate(given):
-            held = recorder.hold(tensor)
-            held.name, held.origin = _input_name(number), "input"
-        parameters = {
-            id(p): p for root in roots.values() for p in root.parameters()
-        }
-        for parameter in parameters.values():
-            recorder.hold(parameter)
+    modules = all_modules(roots)
+    _check_initialized(modules)
+    compiled = any(_is_compiled(module) for module in modules.values())
+    recorder = Recorder(
+        lambda: (tensor for _, tensor in _tensors(modules)),
+        everything=keep == "everything",
+        on_operator=on_operator,
+    )
+    flushes = flushes_subnormals()
+    with Unchanged(modules.values()) as state:
+        for tensor in given:
+            recorder.hold(tensor)
         try:
-            with torch.compiler.set_stance("force_eager"), recorder:
+            with _eagerly(compiled), recorder:
                 output = model(*inputs, **kwargs)
         except Exception as error:
-            raise _model_error(recorder, roots, error) from error
+            raise _model_error(recorder, modules, error) from error
         finally:
-            for overwritten, copy in recorder.overwritten(parameters):
+            for overwritten, copy in recorder.overwritten():
                 state.write_back(overwritten, copy)
     if not any(record.op in CONVOLUTIONS for record in recorder.records):
         raise _no_convolution(recorder)
-    steps, values, aliases = name_steps(
-        draft_steps(recorder.records, recorder.returned(output)),
-        recorder.calls,
-        _module_paths(roots),
-        _known_tensors(roots, loose, given),
-    )
-    return Trace(steps, values, aliases=aliases, notes=notes, output=output)
+
+    def parts() -> Parts:
+        return Parts(
+            *name_steps(
+                draft_steps(recorder.records, recorder.returned(output), flushes=flushes),
+                recorder.calls,
+                {id(module): path for path, module in reversed(modules.items())},
+                _known_tensors(modules, loose, given),
+            )
+        )
+
+    return Trace(parts, notes=["compiled"] if compiled else [], output=output)
+
+
+@contextlib.contextmanager
+def _eagerly(compiled: bool) -> Iterator[None]:
+    """Run compiled modules as they were written; the operators of a compiled one are fused."""
+    if not compiled:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # torch.compile warns of global module hooks; ours are meant to see the compiled module.
+        warnings.filterwarnings("ignore", message="Using `torch.compile.module.`")
+        yield
 
 
 def _input_name(number: int) -> str:
@@ -121,12 +146,32 @@ def _check_input(name: str, tensor: torch.Tensor) -> None:
         )
 
 
-def _check_initialized(roots: Mapping[str, torch.nn.Module]) -> None:
-    for prefix, root in roots.items():
-        for name, parameter in root.named_parameters():
-            if isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin):
+def all_modules(roots: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
+    """List the modules below the roots by path, each module once, outer ones first.
+
+    `nn.Module.named_modules` does the same through nested generators; for deep networks that
+    takes longer than recording them.
+    """
+    found: dict[str, torch.nn.Module] = {}
+    seen: set[int] = set()
+    stack = list(reversed(roots.items()))
+    while stack:
+        path, module = stack.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        found[path] = module
+        children = module._modules.items()
+        stack += [(_join(path, name), child) for name, child in reversed(children) if child]
+    return found
+
+
+def _check_initialized(modules: Mapping[str, torch.nn.Module]) -> None:
+    for path, module in modules.items():
+        if isinstance(module, torch.nn.modules.lazy.LazyModuleMixin):
+            if module.has_uninitialized_params():
                 raise UsageError(
-                    f"{_join(prefix, name)} has no shape yet: it belongs to a lazy module\n"
+                    f"{path or type(module).__name__} has no weights yet: it is a lazy module\n"
                     "  Run the model once on an input, then trace it."
                 )
 
@@ -174,16 +219,8 @@ def _join(prefix: str, name: str) -> str:
     return ".".join(part for part in (prefix, name) if part)
 
 
-def _module_paths(roots: Mapping[str, torch.nn.Module]) -> dict[int, str]:
-    paths: dict[int, str] = {}
-    for prefix, root in roots.items():
-        for name, module in root.named_modules():
-            paths.setdefault(id(module), _join(prefix, name))
-    return paths
-
-
 def _known_tensors(
-    roots: Mapping[str, torch.nn.Module],
+    modules: Mapping[str, torch.nn.Module],
     loose: Mapping[str, torch.Tensor],
     given: list[torch.Tensor],
 ) -> dict[int, tuple[str, str]]:
@@ -191,23 +228,26 @@ def _known_tensors(
     known: dict[int, tuple[str, str]] = {}
     for number, tensor in enumerate(given):
         known.setdefault(id(tensor), (_input_name(number), "input"))
-    for prefix, root in roots.items():
-        for name, tensor in _tensors(root):
-            known.setdefault(id(tensor), (_join(prefix, name), "parameter"))
+    for name, tensor in _tensors(modules):
+        known.setdefault(id(tensor), (name, "parameter"))
     for name, tensor in loose.items():
         known.setdefault(id(tensor), (name, "constant"))
     return known
 
 
-def _tensors(root: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from root.named_parameters()
-    yield from root.named_buffers()
+def _tensors(modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the parameters and buffers of modules with their paths."""
+    for path, module in modules.items():
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    yield _join(path, name), tensor
 
 
 def _model_error(
-    recorder: Recorder, roots: Mapping[str, torch.nn.Module], error: Exception
+    recorder: Recorder, modules: Mapping[str, torch.nn.Module], error: Exception
 ) -> ModelError:
-    paths = _module_paths(roots)
+    paths = {id(module): path for path, module in reversed(modules.items())}
     where = [paths.get(id(module), "") for module in recorder.running()]
     names = [name for name in where if name]
     last = f" while {names[-1]} ran" if names else ""

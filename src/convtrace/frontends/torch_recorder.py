@@ -10,7 +10,7 @@ Nothing is copied while recording, except what an in-place operator is about to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ CONVOLUTIONS = frozenset(
 """Operators that are one convolution each."""
 
 _ALIASES = frozenset({"aten::detach", "aten::alias", "aten::lift_fresh", "aten::detach_"})
-_HIDDEN_WRITES = {
+_HIDDEN = {
     # These update running statistics without saying so in their schema: (training, statistics).
     "aten::native_batch_norm": (5, (3, 4)),
     "aten::cudnn_batch_norm": (5, (3, 4)),
@@ -119,6 +119,8 @@ class Recorder:
     """Records one run. Use it as a context manager, once.
 
     Args:
+        guarded: Returns the parameters and buffers of the model; asked when the run first
+            overwrites something, so that they can be put back.
         everything: Whether to keep every operator, or convolutions only.
         on_operator: Called after each operator, for progress bars.
 
@@ -128,10 +130,15 @@ class Recorder:
     """
 
     def __init__(
-        self, *, everything: bool = True, on_operator: Callable[[], None] | None = None
+        self,
+        guarded: Callable[[], Iterable[torch.Tensor]],
+        *,
+        everything: bool = True,
+        on_operator: Callable[[], None] | None = None,
     ) -> None:
         self.records: list[Record] = []
         self.calls: list[ModuleCall] = []
+        self._guarded = guarded
         self._everything = everything
         self._on_operator = on_operator
         self._root = ModuleCall(None)
@@ -139,15 +146,16 @@ class Recorder:
         self._function_call: FunctionCall | None = None
         self._busy = False
         self._by_id: dict[int, Held] = {}
-        self._by_storage: dict[int, list[Held]] = {}
+        self._by_storage: dict[int, list[Held]] | None = None  # made when first needed
         self._overwritten: dict[int, Held] = {}
         self._first_saved: dict[int, Held] = {}
+        self._all: list[Held] = []
         self._writers: dict[int, list[Held]] = {}
         self._failed: ModuleCall | None = None
         self._pending: list[Held] = []
         self._aliased: list[torch.Tensor] = []  # kept alive so that their ids stay theirs
         self._composite: dict[Any, bool] = {}
-        self._writes: dict[Any, tuple[tuple[int, ...], tuple[str, ...]]] = {}
+        self._writes: dict[Any, tuple[tuple[int, str], ...]] = {}
         self._hooks: list[Any] = []
         self._functions = _Functions(self)
         self._dispatch = _Dispatch(self)
@@ -188,13 +196,16 @@ class Recorder:
         now.producer = record
         self.records.append(record)
 
-    def overwritten(self, wanted: Mapping[int, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return those of the wanted tensors (by id) that the run wrote to, and what they held."""
-        found = []
-        for key, held in self._first_saved.items():
-            if key in wanted and held.saved is not None:
-                found.append((held.tensor, held.saved))
-        return found
+    def overwritten(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the guarded tensors that the run wrote to, and what they held before."""
+        if not self._first_saved:
+            return []
+        wanted = {id(tensor) for tensor in self._guarded()}
+        return [
+            (held.tensor, held.saved)
+            for key, held in self._first_saved.items()
+            if key in wanted and held.saved is not None
+        ]
 
     def returned(self, output: Any) -> list[Held]:
         """Return what the model returned, and each of its modules."""
@@ -213,10 +224,16 @@ class Recorder:
 
     def _keep(self, held: Held) -> Held:
         self._by_id[id(held.tensor)] = held
-        storage = _storage(held.tensor)
-        if storage is not None:
-            self._by_storage.setdefault(storage, []).append(held)
+        self._all.append(held)
+        if self._by_storage is not None:
+            self._file(held)
         return held
+
+    def _file(self, held: Held) -> None:
+        """Note which memory a tensor lies in."""
+        storage = _storage(held.tensor)
+        if storage is not None and self._by_storage is not None:
+            self._by_storage.setdefault(storage, []).append(held)
 
     def _settle(self) -> None:
         """Read the version of new tensors: PyTorch sets it after the operator has returned."""
@@ -236,7 +253,7 @@ class Recorder:
             call = call.parent  # a forward that raised and was caught left its frame behind
         if call.parent is None:
             return
-        made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+        made = list(_tensors_in((output,), {}))
         if len(made) == 1:
             call.output = self._by_id.get(id(made[0]))
         self._module_call = call.parent
@@ -276,37 +293,34 @@ class Recorder:
             self._busy = False
 
     def _record(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        self._settle()
+        if self._pending:
+            self._settle()
         name = operator._schema.name
-        written = list(self._written(operator, name, args, kwargs))
+        places = self._writes.get(operator)
+        if places is None:
+            places = self._writes[operator] = _write_places(operator)
+        written = list(_written(places, name, args, kwargs)) if places or name in _HIDDEN else ()
         keep = self._everything or self._is_convolution(name)
-        read = (
-            {
-                id(leaf): self.hold(leaf)
-                for leaf in tree_leaves((args, kwargs))
-                if isinstance(leaf, torch.Tensor)
-            }
-            if keep
-            else {}
-        )
+        read: dict[int, Held] = {}
+        if keep:
+            for tensor in _tensors_in(args, kwargs):
+                read[id(tensor)] = self.hold(tensor)
         for tensor in written:
             self._save_before_write(tensor)
         result = operator(*args, **kwargs)
         if name in _ALIASES and isinstance(result, torch.Tensor) and read:
             # Another handle to the same numbers: no step of its own.
-            held = next(iter(read.values()))
-            self._by_id[id(result)] = held
+            self._by_id[id(result)] = next(iter(read.values()))
             self._aliased.append(result)
             return result
         if keep:
             record = Record(operator, args, kwargs, read, self._module_call, self._function_call)
-            for leaf in tree_leaves(result):
-                if isinstance(leaf, torch.Tensor):
-                    held = self._keep(Held(leaf, record))
-                    record.outputs.append(held)
-                    self._pending.append(held)
-                    if written:
-                        self._writers.setdefault(_storage(leaf) or 0, []).append(held)
+            for tensor in _tensors_in((result,), {}):
+                held = self._keep(Held(tensor, record))
+                record.outputs.append(held)
+                self._pending.append(held)
+                if written:
+                    self._writers.setdefault(_storage(tensor) or 0, []).append(held)
             if name in CONVOLUTIONS:
                 record.settings = _settings(read)
             self.records.append(record)
@@ -332,28 +346,13 @@ class Recorder:
             self._composite[operator] = found
         return found
 
-    def _written(
-        self, operator: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Iterator[torch.Tensor]:
-        """Yield the tensors that the operator is about to overwrite."""
-        places = self._writes.get(operator)
-        if places is None:
-            numbers, names = [], []
-            for number, argument in enumerate(operator._schema.arguments):
-                if argument.alias_info is not None and argument.alias_info.is_write:
-                    numbers.append(number)
-                    names.append(argument.name)
-            places = self._writes[operator] = (tuple(numbers), tuple(names))
-        for number, argument in zip(*places, strict=True):
-            value = args[number] if number < len(args) else kwargs.get(argument)
-            for leaf in tree_leaves(value):
-                if isinstance(leaf, torch.Tensor):
-                    yield leaf
-        hidden = _HIDDEN_WRITES.get(name)
-        if hidden is not None and args[hidden[0]]:
-            yield from (args[n] for n in hidden[1] if isinstance(args[n], torch.Tensor))
-
     def _save_before_write(self, tensor: torch.Tensor) -> None:
+        if self._by_storage is None:
+            self._by_storage = {}
+            for held in self._all:
+                self._file(held)
+            for guarded in self._guarded():
+                self.hold(guarded)
         storage = _storage(tensor)
         if storage is None:
             return
@@ -385,6 +384,40 @@ class _Dispatch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         return self._recorder.call_operator(func, args, kwargs or {})
+
+
+def _tensors_in(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
+    """Yield the tensors among the arguments, also those in lists."""
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple | dict):
+            for leaf in tree_leaves(value):
+                if isinstance(leaf, torch.Tensor):
+                    yield leaf
+
+
+def _write_places(operator: Any) -> tuple[tuple[int, str], ...]:
+    """Find the arguments that an operator overwrites: position and name of each."""
+    return tuple(
+        (number, argument.name)
+        for number, argument in enumerate(operator._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+
+
+def _written(
+    places: tuple[tuple[int, str], ...],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Iterator[torch.Tensor]:
+    """Yield the tensors that an operator is about to overwrite."""
+    values = [args[n] if n < len(args) else kwargs.get(argument) for n, argument in places]
+    yield from _tensors_in(values, {})
+    hidden = _HIDDEN.get(name)
+    if hidden is not None and args[hidden[0]]:
+        yield from _tensors_in([args[n] for n in hidden[1]], {})
 
 
 def _storage(tensor: torch.Tensor) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -14,16 +15,16 @@ class Unchanged:
     """Puts the modules and the random state back on exit, after success and after failure.
 
     Training mode updates running statistics, spectral norm its vectors, dropout draws random
-    numbers: an observation must leave no mark. Buffers are copied beforehand (they are small) and
-    parameters only remembered by version; what was overwritten is written back, without raising
-    version counters, so that a graph built before the trace still differentiates.
+    numbers: an observation must leave no mark. The recorder copies a tensor before the run
+    overwrites it; those copies are written back here, without raising version counters, so that
+    a graph built before the trace still differentiates.
 
     Args:
-        modules: The modules that the run may touch, with everything below them.
+        modules: The modules that the run may touch, each with everything below it.
     """
 
-    def __init__(self, modules: list[torch.nn.Module]) -> None:
-        self._modules = list(dict.fromkeys(m for root in modules for m in root.modules()))
+    def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
+        self._modules = list(modules)
 
     def __enter__(self) -> Unchanged:
         self._modes = [(m, m.training) for m in self._modules]
@@ -33,11 +34,7 @@ class Unchanged:
             if not isinstance(m, torch.jit.ScriptModule)
             for table in (m._parameters, m._buffers)
         ]
-        buffers = {id(b): b for m in self._modules for b in m.buffers(recurse=False)}
-        with torch.no_grad():
-            self._copies = [
-                (b, b.detach().clone()) for b in buffers.values() if not _is_uninitialized(b)
-            ]
+        self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._torch_state = torch.get_rng_state()
         self._cuda_states = (
             torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -72,7 +69,7 @@ class Unchanged:
             numpy.random.set_state(self._numpy_state)
 
     def write_back(self, tensor: torch.Tensor, copy: torch.Tensor) -> None:
-        """Remember what a parameter held before the run overwrote it."""
+        """Remember what a parameter or buffer held before the run overwrote it."""
         self._copies.append((tensor, copy))
 
 
@@ -98,6 +95,3 @@ def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
     both: Any = left.isnan() & right.isnan() if left.is_floating_point() else None
     return both is not None and bool((both | (left == right)).all())
 
-
-def _is_uninitialized(tensor: torch.Tensor) -> bool:
-    return isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,18 +45,23 @@ class Draft:
     moved: tuple[str, ...] = ()
 
 
-def draft_steps(records: Iterable[Record], kept: Iterable[Held]) -> list[Draft]:
+def draft_steps(
+    records: Iterable[Record], kept: Iterable[Held], *, flushes: bool
+) -> list[Draft]:
     """Turn operators into drafts of steps: one for each public call, where it is a known one.
 
     Args:
         records: Operators in the order they ran.
         kept: Tensors that the model or one of its modules returned. Bookkeeping whose result
             nobody reads (counters, statistics, scratch memory) is left out.
+        flushes: Whether subnormal numbers were flushed to zero.
     """
     drafts = _draft_all(records)
     wanted = {id(held) for held in kept}
     live: list[Draft] = []
     for draft in reversed(drafts):
+        if flushes and draft.arithmetic is not None:
+            draft.arithmetic = replace(draft.arithmetic, flushes=True)
         if draft.kind == "convolution" or id(draft.output) in wanted:
             live.append(draft)
             wanted.update(id(held) for held in draft.operands.values())
@@ -233,13 +238,13 @@ def _arithmetic(
         return None
     if dtype == "float32" and settings.get("fp32_precision") in ("tf32", "bf16"):
         factors = {"tf32": "tf32", "bf16": "bfloat16"}[settings["fp32_precision"]]
-        return Arithmetic(factors, "float32", result, flushes=_flushes())
+        return Arithmetic(factors, "float32", result)
     if dtype in ("float16", "bfloat16"):
-        return Arithmetic(dtype, "float32", result, partial_sums=transposed, flushes=_flushes())
-    return plain(dtype, flushes=_flushes())
+        return Arithmetic(dtype, "float32", result, partial_sums=transposed)
+    return plain(dtype)
 
 
-def _flushes() -> bool:
+def flushes_subnormals() -> bool:
     """Whether subnormal numbers are flushed to zero (`torch.set_flush_denormal`)."""
     return not bool((torch.tensor(2.0**-149) * torch.tensor(1.0)).item())
 
@@ -397,12 +402,12 @@ def _moves(
             (places,) = moved.values()
             return places.expand(output.tensor.shape)
 
-        def replace(value: Any) -> Any:
+        def positions(value: Any) -> Any:
             if isinstance(value, list | tuple):
-                return [replace(part) for part in value]
+                return [positions(part) for part in value]
             return moved.get(id(value), value)
 
-        arguments = {name: replace(value) for name, value in bound.items()}
+        arguments = {name: positions(value) for name, value in bound.items()}
         if kind == "constant_pad_nd":
             arguments["value"] = -1.0
         names = [argument.name for argument in operator._schema.arguments]
@@ -427,7 +432,7 @@ def plain_arithmetic(output: Held) -> Arithmetic | None:
     parts = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
     name = str(output.tensor.dtype).removeprefix("torch.")
     name = parts.get(name, name)
-    return plain(name, flushes=_flushes()) if name in FORMATS else None
+    return plain(name) if name in FORMATS else None
 
 
 _FRIENDLY = {
