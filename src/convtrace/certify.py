@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from convtrace.address import Address
 from convtrace.exact import FORMATS, ExactSum, sum_products
 from convtrace.receipt import Layout, Receipt, Verdict
-from convtrace.step import Number, Step
+from convtrace.step import Number, Step, Unobserved
 
 Note = tuple[str, dict[str, Any]]
 
@@ -53,7 +53,8 @@ def certify(
     else:
         prepare, judge = _floats, _judge_floats
     inputs, weights, products = prepare(inputs, weights, None if whole else present)
-    reported = step.value.item(index)
+    # Where nothing was observed, the exact sum stands in: there is nothing to compare it with.
+    reported = None if isinstance(step.value, Unobserved) else step.value.item(index)
     verdict = judge(step, inputs, weights, products, present, bias, reported)
     return Receipt(
         address=Address(step.name, index),
@@ -66,7 +67,6 @@ def certify(
         layout=layout,
         bias=bias,
         bias_address=bias_address,
-        reported=reported,
         arithmetic=step.arithmetic,
         reporter=reporter,
         **verdict,
@@ -114,10 +114,10 @@ def _judge_integers(
     products: NDArray[Any],
     present: NDArray[np.bool_],
     bias: Number | None,
-    reported: Number,
+    reported: Number | None,
 ) -> dict[str, Any]:
     exact = int(sum(products.ravel().tolist())) + int(bias.real if bias is not None else 0)
-    returned = int(reported.real)
+    returned = exact if reported is None else int(reported.real)
     residual = returned - exact
     notes: tuple[Note, ...] = ()
     bound, verdict = 0.0, "exact" if residual == 0 else "mismatch"
@@ -127,6 +127,7 @@ def _judge_integers(
         bound, verdict = float(abs(residual)), "rounding"
         notes = (("note.wrapped", {"dtype": step.dtype, "exact": exact, "modulus": 2**bits}),)
     return {
+        "reported": returned,
         "exact": exact,
         "bound": bound,
         "typical": 0.0,
@@ -143,21 +144,25 @@ def _judge_floats(
     products: NDArray[Any],
     present: NDArray[np.bool_],
     bias: Number | None,
-    reported: Number,
+    reported: Number | None,
 ) -> dict[str, Any]:
     arithmetic = step.arithmetic
     assert arithmetic is not None, f"{step.name} has no arithmetic to judge by"
     offset = None if bias is None else float(bias.real)
-    returned = float(reported.real)
+    returned = None if reported is None else float(reported.real)
     # The usual case in one test: the sum of all products is finite only if each of them is.
     magnitude = float(np.abs(products).sum())
-    if not (math.isfinite(magnitude) and math.isfinite(offset or 0.0) and math.isfinite(returned)):
+    finite = math.isfinite(magnitude) and math.isfinite(offset or 0.0)
+    if not finite or not math.isfinite(returned or 0.0):
         factors_finite = bool(np.isfinite(weights).all() and np.isfinite(inputs).all())
         if not factors_finite or not math.isfinite(offset or 0.0):
             return _judge_nonfinite(weights, inputs, products, present, offset, returned)
     stored = _widest(step)
     wide = FORMATS[stored].precision > 24
     total = sum_products(weights, inputs, products, magnitude, offset, wide=wide)
+    rounded = total.rounded(FORMATS[arithmetic.result])
+    if returned is None:
+        returned = rounded
     if not math.isfinite(returned):
         return _judge_unexplained(total, returned, arithmetic.may_overflow(total.magnitude))
     # A summand passes through the sum of its own tap, one addition for each tap, and the bias.
@@ -167,13 +172,14 @@ def _judge_floats(
     )
     residual = returned - total.value
     verdict: Verdict
-    if total.rounded(FORMATS[arithmetic.result]) == returned:
+    if rounded == returned:
         verdict = "exact"
     elif abs(residual) <= bound:
         verdict = "rounding"
     else:
         verdict = "mismatch"
     return {
+        "reported": returned,
         "exact": total.value,
         "bound": bound,
         "typical": arithmetic.typical(total.count, total.magnitude, total.value),
@@ -189,7 +195,7 @@ def _judge_complex(
     products: NDArray[Any],
     present: NDArray[np.bool_],
     bias: Number | None,
-    reported: Number,
+    reported: Number | None,
 ) -> dict[str, Any]:
     """Judge real and imaginary part, each as a sum of real products.
 
@@ -197,8 +203,8 @@ def _judge_complex(
     """
     halves: list[dict[str, Any]] = []
     for left, right, offset, returned in (
-        (weights.real, -weights.imag, complex(bias or 0).real, complex(reported).real),
-        (weights.imag, weights.real, complex(bias or 0).imag, complex(reported).imag),
+        (weights.real, -weights.imag, complex(bias or 0).real, _half(reported, "real")),
+        (weights.imag, weights.real, complex(bias or 0).imag, _half(reported, "imag")),
     ):
         factors = np.concatenate([left, right])
         values = np.concatenate([inputs.real, inputs.imag])
@@ -210,6 +216,7 @@ def _judge_complex(
     real, imaginary = halves
     order: list[Verdict] = ["exact", "rounding", "nonfinite", "mismatch"]
     return {
+        "reported": complex(real["reported"], imaginary["reported"]),
         "exact": complex(real["exact"], imaginary["exact"]),
         "bound": math.hypot(real["bound"], imaginary["bound"]),
         "typical": math.hypot(real["typical"], imaginary["typical"]),
@@ -217,6 +224,10 @@ def _judge_complex(
         "verdict": max(real["verdict"], imaginary["verdict"], key=order.index),
         "notes": (*real.get("notes", ()), *imaginary.get("notes", ())),
     }
+
+
+def _half(number: Number | None, half: str) -> float | None:
+    return None if number is None else getattr(complex(number), half)
 
 
 def _widest(step: Step) -> str:
@@ -234,7 +245,7 @@ def _judge_nonfinite(
     products: NDArray[Any],
     present: NDArray[np.bool_],
     bias: float | None,
-    returned: float,
+    returned: float | None,
 ) -> dict[str, Any]:
     """Judge a sum in which NaN or infinity takes part."""
     broken = ~np.isfinite(products)
@@ -242,6 +253,8 @@ def _judge_nonfinite(
     on_padding = ~np.isfinite(weights) & ~present
     with np.errstate(all="ignore"):
         exact = float(products.sum()) + (0.0 if bias is None else bias)
+    if returned is None:
+        returned = exact
     notes: list[Note] = []
     bad_bias = bias is not None and not math.isfinite(bias)
     if not math.isfinite(returned):
@@ -255,6 +268,7 @@ def _judge_nonfinite(
         notes.append(("note.nonfinite_bias", {"value": bias}))
     culprits = broken if broken.any() else on_padding
     return {
+        "reported": returned,
         "exact": exact,
         "bound": math.nan,
         "typical": math.nan,
@@ -269,6 +283,7 @@ def _judge_unexplained(total: ExactSum, returned: float, overflow: bool) -> dict
     """Judge NaN or infinity that no term brought in: overflow on the way, or a wrong result."""
     key = "note.overflow" if overflow else "note.nonfinite_from_nowhere"
     return {
+        "reported": returned,
         "exact": total.value,
         "bound": math.nan,
         "typical": math.nan,

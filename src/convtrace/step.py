@@ -97,6 +97,45 @@ class Value:
         return self.box(index).item()
 
 
+class Unobserved(Value):
+    """The output of a step whose result nobody reported: each number is computed when asked for.
+
+    Args:
+        name: Name in addresses.
+        shape: Shape of the output.
+        dtype: Element type that the numbers are rounded to.
+        compute: Returns the number at a position.
+    """
+
+    __slots__ = ("_compute", "_dtype")
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        compute: Callable[[tuple[int, ...]], Number],
+    ) -> None:
+        super().__init__(name, np.broadcast_to(np.zeros(()), shape))
+        self._dtype = dtype
+        self._compute = compute
+
+    @property
+    def dtype(self) -> str:
+        """Name of the element type."""
+        return self._dtype
+
+    def box(self, slices: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Compute a box of the output, number by number."""
+        places = np.indices(self.shape)[(slice(None), *slices)]
+        numbers = [self._compute(tuple(map(int, at))) for at in places.reshape(places.shape[0], -1).T]
+        return np.array(numbers).reshape(places.shape[1:])
+
+    def item(self, index: tuple[int, ...]) -> Number:
+        """Compute one number."""
+        return self._compute(index)
+
+
 def check_index(name: str, shape: tuple[int, ...], index: tuple[int, ...]) -> None:
     """Raise `OutOfRangeError` unless `index` is a position of `shape`."""
     if len(index) == len(shape) and all(

@@ -13,7 +13,8 @@ from convtrace.errors import NoValueError, ShapeError
 from convtrace.exact import FORMATS
 from convtrace.frontends.convolution import Ints, canonical, function_name
 from convtrace.graph import Parts, Trace
-from convtrace.step import Step, Value
+from convtrace.rules.conv import why
+from convtrace.step import Number, Step, Unobserved, Value
 
 
 def from_arrays(
@@ -45,7 +46,8 @@ def from_arrays(
         transposed: Whether this is a transposed convolution.
         output_padding: Transposed only.
         observed: What your runtime returned, `(N, C_out, *spatial)`. Receipts are certified
-            against it. None takes the exact sums, correctly rounded, in their place.
+            against it. None: the exact sums, correctly rounded, stand in for it, and receipts
+            say that nothing was observed.
         name: Name of the step; None takes PyTorch's function, e.g. `conv2d`.
         arithmetic: Formats your runtime computes in; None derives them from the dtypes.
 
@@ -95,8 +97,8 @@ def from_arrays(
         for role, array in data.items()
     }
     if observed is None:
-        output = _exact_output(label, attributes, values, shape)
-        reporter = "exact"
+        output, reporter = None, "exact"
+        value = _unobserved(label, attributes, values, shape, arithmetic)
     else:
         output = _array("observed", observed, dtypes)
         reporter = "observed"
@@ -110,7 +112,7 @@ def from_arrays(
                 f"groups {groups}\n"
                 "  Check stride, padding and dilation, and the order of the axes."
             )
-    value = Value(label, output)
+        value = Value(label, output)
     step = _step(label, attributes, values, value, arithmetic)
     parts = Parts([step], list(values.values()), {})
     return Trace(lambda: parts, reporter=reporter, output=output)
@@ -145,23 +147,24 @@ def _arithmetic(values: dict[str, Value], value: Value) -> Arithmetic | None:
     return Arithmetic(widest, accumulate, value.dtype)
 
 
-def _exact_output(
-    label: str, attributes: dict[str, Any], values: dict[str, Value], shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
-    """Compute the exact sum of every output, from the receipts themselves."""
-    integer = all(np.dtype(v.data.dtype).kind in "iub" for v in values.values() if _is_numpy(v))
-    kind = "int64" if integer and all(_is_numpy(v) for v in values.values()) else "float64"
-    output = np.zeros(shape, dtype=kind)
-    step = _step(label, attributes, values, Value(label, np.zeros(shape, dtype=kind)), None)
-    from convtrace.rules.conv import why
+def _unobserved(
+    label: str,
+    attributes: dict[str, Any],
+    values: dict[str, Value],
+    shape: tuple[int, ...],
+    arithmetic: Arithmetic | None,
+) -> Unobserved:
+    """Stand in for an output that was not given: exact sums, rounded to the operands' format."""
+    dtypes = [value.dtype for value in values.values()]
+    floats = [name for name in dtypes if name in FORMATS]
+    dtype = max(floats, key=lambda n: FORMATS[n].precision) if floats else "int64"
 
-    for index in np.ndindex(shape):
-        output[index] = why(step, index, "exact").exact
-    return output
+    def compute(index: tuple[int, ...]) -> Number:
+        return why(step, index, "exact").reported
 
-
-def _is_numpy(value: Value) -> bool:
-    return isinstance(value.data, np.ndarray)
+    value = Unobserved(label, shape, dtype, compute)
+    step = _step(label, attributes, values, value, arithmetic)
+    return value
 
 
 def _array(role: str, data: Any, dtypes: list[str]) -> Any:
