@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -83,7 +83,7 @@ def trace(
     _check_initialized(modules)
     compiled = any(_is_compiled(module) for module in modules.values())
     recorder = Recorder(
-        lambda: (tensor for _, tensor in _tensors(modules)),
+        lambda: _all_tensors(modules.values()),
         everything=keep == "everything",
         on_operator=on_operator,
     )
@@ -233,6 +233,12 @@ def _known_tensors(
     for name, tensor in loose.items():
         known.setdefault(id(tensor), (name, "constant"))
     return known
+
+
+def _all_tensors(modules: Iterable[torch.nn.Module]) -> list[torch.Tensor]:
+    """List the parameters and buffers of modules."""
+    tables = [table for m in modules for table in (m._parameters, m._buffers)]
+    return [tensor for table in tables for _, tensor in table.items() if tensor is not None]
 
 
 def _tensors(modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[str, torch.Tensor]]:

@@ -10,6 +10,7 @@ Nothing is copied while recording, except what an in-place operator is about to 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,15 +62,13 @@ _NO_NUMBERS = frozenset({"__get__", "__set__", "__delete__", "dim", "size", "__l
 class Held:
     """One tensor at one version: what it held then, kept even if it is overwritten later."""
 
-    __slots__ = ("name", "origin", "producer", "saved", "tensor", "version")
+    __slots__ = ("name", "saved", "tensor", "version")
 
-    def __init__(self, tensor: torch.Tensor, producer: Record | None = None) -> None:
+    def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
         self.version = version_of(tensor)
         self.saved: torch.Tensor | None = None
-        self.producer = producer
         self.name: str | None = None
-        self.origin = "step"
 
 
 @dataclass(eq=False)
@@ -149,33 +148,39 @@ class Recorder:
         self._by_storage: dict[int, list[Held]] | None = None  # made when first needed
         self._overwritten: dict[int, Held] = {}
         self._first_saved: dict[int, Held] = {}
+        self._guarded_storages: dict[int, list[torch.Tensor]] = {}
         self._all: list[Held] = []
         self._writers: dict[int, list[Held]] = {}
         self._failed: ModuleCall | None = None
         self._pending: list[Held] = []
         self._aliased: list[torch.Tensor] = []  # kept alive so that their ids stay theirs
         self._composite: dict[Any, bool] = {}
+        self._settings: dict[str, dict[str, Any]] = {}
         self._writes: dict[Any, tuple[tuple[int, str], ...]] = {}
         self._hooks: list[Any] = []
-        self._functions = _Functions(self)
-        self._dispatch = _Dispatch(self)
+        self._modes = contextlib.ExitStack()
+        self._dispatch: _Dispatch | None = None
 
     def __enter__(self) -> Recorder:
         self._hooks = [
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
         ]
-        self._functions.__enter__()
-        self._dispatch.__enter__()
+        self._dispatch = _Dispatch(self)
+        self._modes.enter_context(_Functions(self))
+        self._modes.enter_context(self._dispatch)
         return self
 
     def __exit__(self, *exception: Any) -> None:
         try:
-            self._dispatch.__exit__(*exception)
-            self._functions.__exit__(*exception)
+            self._modes.close()
         finally:
+            # The modes and hooks refer to this recorder: without them it needs no collector, and
+            # the activations go as soon as the trace does.
+            self._dispatch = None
             for hook in self._hooks:
                 hook.remove()
+            self._hooks.clear()
             self._settle()
 
     def hold(self, tensor: torch.Tensor) -> Held:
@@ -193,7 +198,6 @@ class Recorder:
         writers = self._writers.get(_storage(now.tensor) or 0, [])
         read = {id(held): held for held in (older, *writers)}
         record = Record(None, (), {}, read, self._module_call, self._function_call, [now])
-        now.producer = record
         self.records.append(record)
 
     def overwritten(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -253,7 +257,10 @@ class Recorder:
             call = call.parent  # a forward that raised and was caught left its frame behind
         if call.parent is None:
             return
-        made = list(_tensors_in((output,), {}))
+        if isinstance(output, torch.Tensor):
+            made = [output]
+        else:
+            made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
         if len(made) == 1:
             call.output = self._by_id.get(id(made[0]))
         self._module_call = call.parent
@@ -282,6 +289,7 @@ class Recorder:
     def call_operator(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator and record it."""
         if torch.is_inference_mode_enabled() and self._is_composite(operator):
+            assert self._dispatch is not None
             with self._dispatch:
                 result = operator.decompose(*args, **kwargs)
             if result is not NotImplemented:
@@ -316,13 +324,16 @@ class Recorder:
         if keep:
             record = Record(operator, args, kwargs, read, self._module_call, self._function_call)
             for tensor in _tensors_in((result,), {}):
-                held = self._keep(Held(tensor, record))
+                held = self._keep(Held(tensor))
                 record.outputs.append(held)
                 self._pending.append(held)
                 if written:
                     self._writers.setdefault(_storage(tensor) or 0, []).append(held)
             if name in CONVOLUTIONS:
-                record.settings = _settings(read)
+                device = next(iter(read.values())).tensor.device.type
+                if device not in self._settings:
+                    self._settings[device] = _settings(device)
+                record.settings = self._settings[device]
             self.records.append(record)
         if self._on_operator is not None:
             self._on_operator()
@@ -347,15 +358,17 @@ class Recorder:
         return found
 
     def _save_before_write(self, tensor: torch.Tensor) -> None:
+        storage = _storage(tensor)
+        if storage is None:
+            return
         if self._by_storage is None:
             self._by_storage = {}
             for held in self._all:
                 self._file(held)
             for guarded in self._guarded():
-                self.hold(guarded)
-        storage = _storage(tensor)
-        if storage is None:
-            return
+                self._guarded_storages.setdefault(_storage(guarded) or 0, []).append(guarded)
+        for guarded in self._guarded_storages.pop(storage, ()):
+            self.hold(guarded)
         for held in self._by_storage.pop(storage, ()):
             held.saved = _copy(held.tensor)
             self._overwritten[id(held.tensor)] = held
@@ -387,14 +400,14 @@ class _Dispatch(TorchDispatchMode):
 
 
 def _tensors_in(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
-    """Yield the tensors among the arguments, also those in lists."""
+    """Yield the tensors among the arguments of an operator, which nest one list deep at most."""
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, torch.Tensor):
             yield value
-        elif isinstance(value, list | tuple | dict):
-            for leaf in tree_leaves(value):
-                if isinstance(leaf, torch.Tensor):
-                    yield leaf
+        elif isinstance(value, list | tuple):
+            for part in value:
+                if isinstance(part, torch.Tensor):
+                    yield part
 
 
 def _write_places(operator: Any) -> tuple[tuple[int, str], ...]:
@@ -432,9 +445,8 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.detach().clone()
 
 
-def _settings(read: dict[int, Held]) -> dict[str, Any]:
-    """Read the settings that decide the arithmetic of a convolution."""
-    device = next(iter(read.values())).tensor.device.type if read else "cpu"
+def _settings(device: str) -> dict[str, Any]:
+    """Read the settings that decide the arithmetic of a convolution on a device."""
     backend = torch.backends.cudnn if device == "cuda" else torch.backends.mkldnn
     conv = getattr(backend, "conv", None)
     precision = getattr(conv, "fp32_precision", None)

@@ -29,7 +29,7 @@ class Unchanged:
     def __enter__(self) -> Unchanged:
         self._modes = [(m, m.training) for m in self._modules]
         self._tensors = [
-            (table, dict(table))
+            (table, list(map(id, table.values())), dict(table))
             for m in self._modules
             if not isinstance(m, torch.jit.ScriptModule)
             for table in (m._parameters, m._buffers)
@@ -52,10 +52,8 @@ class Unchanged:
     ) -> None:
         for module, training in self._modes:
             module.training = training
-        for table, before in self._tensors:
-            if any(table.get(name) is not tensor for name, tensor in before.items()) or (
-                len(table) != len(before)
-            ):
+        for table, ids, before in self._tensors:
+            if list(map(id, table.values())) != ids:
                 table.clear()
                 table.update(before)
         for tensor, copy in self._copies:

@@ -1,0 +1,138 @@
+"""Run all benchmarks and write the results page in both languages."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+import convtrace
+from benchmarks import receipts, recording, startup
+from benchmarks.timing import Timing
+
+DOCS = Path(__file__).parent.parent / "docs"
+TEXT = {
+    "en": {
+        "title": "Benchmarks",
+        "intro": "Written by `make bench`. Ratios are medians over rounds in which everything on "
+        "the page section ran in turn, with the quartiles in brackets; seconds are of this machine "
+        "and say little about yours.",
+        "machine": "Machine",
+        "recording": "Recording a ResNet-18 (1×3×224×224, random weights)",
+        "recording_note": "Targets: at most 1.3× keeping every step, 1.12× keeping convolutions. "
+        "A bare dispatch mode, which only appends to a list, is the floor for any recorder of this "
+        "kind: activations that are kept cannot be reused by the allocator.",
+        "receipts": "One certified receipt of 4,608 terms (512 input channels, 3×3)",
+        "receipts_note": "Target: at most 0.10× of the layer's own forward pass. A receipt reads "
+        "its window only, so its cost does not grow with the feature map. What it takes beyond the "
+        "bare window, product and sum: the exact sum, the bound, the addresses, the checks. From "
+        "224×224 on the layer has 8 output channels, so that it fits in memory.",
+        "startup": "Start-up (whole processes)",
+        "startup_note": "Targets: `convtrace --help` under 0.15 s; `convtrace demo` within 0.3 s "
+        "of `import torch` alone.",
+        "what": "what",
+        "time": "time",
+        "ratio": "ratio to the first",
+        "size": "feature map",
+        "forward": "forward pass",
+        "receipt": "one receipt",
+        "receipt_ratio": "receipt ÷ forward",
+        "window_ratio": "receipt ÷ bare window",
+        "demo": "The demo takes {seconds:.2f} s more than `import torch` alone.",
+    },
+    "ko": {
+        "title": "성능 측정",
+        "intro": "`make bench` 명령이 쓴 문서입니다. 비율은 한 절의 모든 항목을 번갈아 실행한 여러 "
+        "회차의 중앙값이며, 괄호 안은 사분위수입니다. 초 단위 시간은 이 컴퓨터에서 잰 값이므로 "
+        "다른 컴퓨터에서는 다릅니다.",
+        "machine": "컴퓨터",
+        "recording": "ResNet-18 기록하기 (1×3×224×224, 무작위 가중치)",
+        "recording_note": "목표: 모든 단계를 보관할 때 1.3배 이하, 합성곱만 보관할 때 1.12배 이하. "
+        "목록에 덧붙이기만 하는 최소한의 디스패치 모드가 이런 방식의 하한입니다. 보관한 활성값의 "
+        "메모리는 다시 쓸 수 없기 때문입니다.",
+        "receipts": "항이 4,608개인 검증된 명세서 하나 (입력 채널 512개, 3×3)",
+        "receipts_note": "목표: 그 층 자신의 순전파 시간의 0.10배 이하. 명세서는 자기 창만 읽으므로 "
+        "특징 맵이 커져도 비용이 늘지 않습니다. 창을 읽고 곱하고 더하는 것 말고 드는 시간은 정확한 "
+        "합, 오차 한계, 주소, 검사에 쓰입니다. 224×224부터는 메모리에 맞도록 출력 채널을 8개로 "
+        "줄였습니다.",
+        "startup": "시작 시간 (프로세스 전체)",
+        "startup_note": "목표: `convtrace --help` 0.15초 이하, `convtrace demo`는 `import torch`만 "
+        "할 때보다 0.3초 이내로 더 걸릴 것.",
+        "what": "항목",
+        "time": "시간",
+        "ratio": "첫 항목에 대한 비율",
+        "size": "특징 맵",
+        "forward": "순전파",
+        "receipt": "명세서 하나",
+        "receipt_ratio": "명세서 ÷ 순전파",
+        "window_ratio": "명세서 ÷ 창만 계산",
+        "demo": "데모는 `import torch`만 할 때보다 {seconds:.2f}초 더 걸립니다.",
+    },
+}
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _timings(text: dict[str, str], timings: dict[str, Timing]) -> str:
+    return _table(
+        [text["what"], text["time"], text["ratio"]],
+        [[name, _milliseconds(t.seconds), str(t)] for name, t in timings.items()],
+    )
+
+
+def main() -> None:
+    """Run everything, then write `docs/*/benchmarks.md`."""
+    recorded, rows, started = recording.measure(), receipts.measure(), startup.measure()
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} CPU, Python {platform.python_version()}, "
+        f"PyTorch {torch.__version__}, convtrace {convtrace.__version__}"
+    )
+    extra = started["convtrace demo"].seconds - started["python -c 'import torch'"].seconds
+    for lang, text in TEXT.items():
+        page = [
+            f"# {text['title']}",
+            text["intro"],
+            f"{text['machine']}: {machine}",
+            f"## {text['recording']}",
+            _timings(text, recorded),
+            text["recording_note"],
+            f"## {text['receipts']}",
+            _table(
+                [
+                    text["size"],
+                    text["forward"],
+                    text["receipt"],
+                    text["receipt_ratio"],
+                    text["window_ratio"],
+                ],
+                [
+                    [
+                        f"{row.size}×{row.size}",
+                        _milliseconds(row.forward.seconds),
+                        _milliseconds(row.receipt.seconds),
+                        str(row.receipt),
+                        f"{row.receipt.seconds / row.window.seconds:.3g}×",
+                    ]
+                    for row in rows
+                ],
+            ),
+            text["receipts_note"],
+            f"## {text['startup']}",
+            _timings(text, started),
+            f"{text['demo'].format(seconds=extra)} {text['startup_note']}",
+        ]
+        (DOCS / lang / "benchmarks.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+        print(f"docs/{lang}/benchmarks.md")
+
+
+if __name__ == "__main__":
+    main()
