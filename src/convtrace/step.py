@@ -213,6 +213,8 @@ class Step:
         status: What a receipt can say of it (`linear`, `selects`, `gates`, `opaque`).
         module: Class name of the module that ran it, or None.
         arithmetic: Formats of the computation; None where it is not a rounded sum.
+        replay: Computes the output again from other operands by role (tensors); None where it
+            cannot be had again, e.g. after random numbers.
         sources: For a step that only moves numbers: returns, for every output number, its position
             in the operands `moved`, counted through all of them; negative for a fill value.
         moved: Roles of the operands that the numbers come from.
@@ -226,6 +228,7 @@ class Step:
     status: Status = "opaque"
     module: str | None = None
     arithmetic: Arithmetic | None = None
+    replay: Callable[[Mapping[str, Any]], Any] | None = None
     sources: Callable[[], NDArray[np.int64]] | None = None
     moved: tuple[str, ...] = ()
     operands: Mapping[str, str] = field(init=False)

@@ -16,6 +16,15 @@ from convtrace.arithmetic import Arithmetic, plain
 from convtrace.exact import FORMATS
 from convtrace.frontends.convolution import canonical, function_name
 from convtrace.frontends.torch_recorder import CONVOLUTIONS, FunctionCall, Held, ModuleCall, Record
+from convtrace.frontends.torch_replay import (
+    Replay,
+    bound_arguments,
+    kind_of,
+    positions,
+    replay_convolution,
+    replay_operator,
+    tensor_roles,
+)
 from convtrace.rules import status_of
 from convtrace.step import Step, Value
 
@@ -32,6 +41,9 @@ class Draft:
         call: The module call it ran in.
         function: Name of the public function or operator.
         arithmetic: Formats of its computation.
+        replay: Computes it again from other operands.
+        sources: Where its numbers come from, if it only moves them.
+        moved: Roles of the operands that they come from.
     """
 
     kind: str
@@ -41,7 +53,8 @@ class Draft:
     call: ModuleCall
     function: str
     arithmetic: Arithmetic | None = None
-    sources: Callable[[], Any] | None = None
+    replay: Replay | None = None
+    sources: Callable[[], torch.Tensor] | None = None
     moved: tuple[str, ...] = ()
 
 
@@ -116,24 +129,9 @@ def _draft_group(group: list[Record]) -> list[Draft]:
 # Convolutions ------------------------------------------------------------------------------------
 
 
-def _bound(record: Record) -> dict[str, Any]:
-    """Return the arguments of an operator by their names in its schema."""
-    if record.operator is None:
-        return {}
-    bound: dict[str, Any] = {}
-    for number, argument in enumerate(record.operator._schema.arguments):
-        if number < len(record.args):
-            bound[argument.name] = record.args[number]
-        elif argument.name in record.kwargs:
-            bound[argument.name] = record.kwargs[argument.name]
-        elif argument.has_default_value():
-            bound[argument.name] = argument.default_value
-    return bound
-
-
 def _draft_convolution(record: Record) -> Draft:
     """Draft the step of one convolution operator, whichever one it was."""
-    bound = _bound(record)
+    bound = bound_arguments(record)
     source = bound["input"] if "input" in bound else bound["self"]
     weight, bias = bound["weight"], bound.get("bias")
     transposed = bool(bound.get("transposed", "transpose" in record.op))
@@ -160,6 +158,7 @@ def _draft_convolution(record: Record) -> Draft:
         call=record.module_call,
         function=function_name(weight.dim() - 2, transposed),
         arithmetic=_arithmetic(operands, output, record.settings or {}, transposed),
+        replay=replay_convolution(attributes),
     )
 
 
@@ -177,7 +176,7 @@ def _draft_call(record: Record, group: list[Record]) -> Draft | None:
     by_output = {id(held): r for r in group for held in r.outputs}
     source, pads, unbatched = draft.operands["input"], None, False
     while (maker := by_output.get(id(source))) is not None:
-        bound = _bound(maker)
+        bound = bound_arguments(maker)
         if maker.op == "aten::constant_pad_nd" and bound["value"] == 0:
             pads = _add_pads(pads, bound["pad"], len(draft.attributes["stride"]))
         elif maker.op == "aten::unsqueeze" and bound["dim"] == 0:
@@ -273,9 +272,13 @@ def _draft_pad(call: FunctionCall) -> Draft | None:
     if call.result is operands["input"]:
         return None
 
-    def sources() -> Any:
+    def replay(values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        fill = {"value": attributes["value"]} if mode == "constant" else {}
+        return torch.nn.functional.pad(values["input"], flat, mode, **fill)
+
+    def sources() -> torch.Tensor:
         fill = {"value": -1.0} if mode == "constant" else {}
-        return torch.nn.functional.pad(_positions(operands["input"], 0), flat, mode, **fill)
+        return torch.nn.functional.pad(positions(operands["input"], 0), flat, mode, **fill)
 
     return Draft(
         "pad",
@@ -285,6 +288,7 @@ def _draft_pad(call: FunctionCall) -> Draft | None:
         call.module_call,
         "pad",
         plain_arithmetic(call.result),
+        replay,
         sources,
         ("input",),
     )
@@ -295,7 +299,7 @@ def _draft_linear(group: list[Record], call: FunctionCall) -> Draft | None:
     products = [r for r in group if r.op in ("aten::addmm", "aten::mm", "aten::linear")]
     if len(products) != 1 or call.result is None:
         return None
-    bound = _bound(products[0])
+    bound = bound_arguments(products[0])
     read = products[0].read
     makers = {id(held): r for r in group for held in r.outputs}
 
@@ -317,44 +321,45 @@ def _draft_linear(group: list[Record], call: FunctionCall) -> Draft | None:
     if not fits or operands["weight"].tensor.dim() != 2:
         return None
     arithmetic = plain_arithmetic(call.result)
+
+    def replay(values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.nn.functional.linear(values["input"], values["weight"], values.get("bias"))
+
     return Draft(
-        "linear", {}, operands, call.result, products[0].module_call, "linear", arithmetic
+        "linear", {}, operands, call.result, products[0].module_call, "linear", arithmetic, replay
     )
 
 
 def _draft_operator(record: Record) -> list[Draft]:
     """Draft the steps of an operator without a form of its own: one for each output."""
-    name = record.op.split("::")[-1]
-    kind = name.strip("_")
-    attributes: dict[str, Any] = {}
-    operands: dict[str, Held] = {}
-    bound = _bound(record)
+    name, kind = record.op.split("::")[-1], kind_of(record)
+    bound = bound_arguments(record)
+    operands = {role: record.read[id(tensor)] for role, tensor in tensor_roles(bound).items()}
     if record.operator is None:
-        operands = {str(n): held for n, held in enumerate(record.read.values())}
-    for role, value in bound.items():
-        if isinstance(value, torch.Tensor):
-            operands[role] = record.read[id(value)]
-        elif isinstance(value, list | tuple) and any(isinstance(v, torch.Tensor) for v in value):
-            for number, part in enumerate(value):
-                if isinstance(part, torch.Tensor):
-                    operands[f"{role}.{number}"] = record.read[id(part)]
-        elif value is not None:
-            attributes[role] = tuple(value) if isinstance(value, list) else value
-    drafts = []
+        operands = {str(number): held for number, held in enumerate(record.read.values())}
+    attributes: dict[str, Any] = {
+        role: tuple(value) if isinstance(value, list) else value
+        for role, value in bound.items()
+        if value is not None and not tensor_roles({role: value})
+    }
+    drafts: list[Draft] = []
     for number, output in enumerate(record.outputs):
         if output.tensor.numel() == 0:
             continue
-        sources, moved = _moves(record, bound, number) if kind in _MOVES else (None, ())
+        replay = replay_operator(record, number)
+        moved = _moved(kind, operands) if kind in _MOVES else ()
+        several = len(record.outputs) > 1
         drafts.append(
             Draft(
                 kind,
-                {**attributes, "output": number} if len(record.outputs) > 1 else attributes,
+                {**attributes, "output": number} if several else attributes,
                 operands,
                 output,
                 record.module_call,
                 friendly(name) if number == 0 else f"{friendly(name)}.{number}",
                 plain_arithmetic(output),
-                sources,
+                replay,
+                _sources(kind, replay, operands, moved) if moved and replay else None,
                 moved,
             )
         )
@@ -373,58 +378,35 @@ _MOVES = frozenset(
 """Operators that only move numbers, so that running them on positions tells where each went."""
 
 
-def _moves(
-    record: Record, bound: Mapping[str, Any], number: int
-) -> tuple[Callable[[], Any] | None, tuple[str, ...]]:
-    """Say where the numbers of a moving operator come from, by moving positions instead."""
-    kind = record.op.split("::")[-1].strip("_")
-    roles: dict[int, str] = {}
-    for role, value in bound.items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point() | value.is_complex():
-            roles.setdefault(id(value), role)
-        elif isinstance(value, list | tuple):
-            for place, part in enumerate(value):
-                if isinstance(part, torch.Tensor):
-                    roles.setdefault(id(part), f"{role}.{place}")
+def _moved(kind: str, operands: Mapping[str, Held]) -> tuple[str, ...]:
+    """Return the operands whose numbers an operator moves; indices among them stay where they are."""
     if kind == "copy":
-        roles = {key: role for key, role in roles.items() if role == "src"}
-    if not roles or record.operator is None:
-        return None, ()
-    operator, output = record.operator, record.outputs[number]
+        return ("src",)
+    return tuple(
+        role
+        for role, held in operands.items()
+        if held.tensor.is_floating_point() or held.tensor.is_complex() or role in ("self", "tensors")
+    )
 
-    def sources() -> Any:
-        offset, moved = 0, {}
-        for key in roles:
-            held = record.read[key]
-            moved[key] = _positions(held, offset)
-            offset += held.tensor.numel()
-        if kind in ("to_copy", "clone", "contiguous", "copy"):
-            (places,) = moved.values()
-            return places.expand(output.tensor.shape)
 
-        def positions(value: Any) -> Any:
-            if isinstance(value, list | tuple):
-                return [positions(part) for part in value]
-            return moved.get(id(value), value)
+def _sources(
+    kind: str, replay: Replay, operands: Mapping[str, Held], moved: tuple[str, ...]
+) -> Callable[[], torch.Tensor]:
+    """Say where the numbers of a moving operator come from, by moving positions instead."""
 
-        arguments = {name: positions(value) for name, value in bound.items()}
+    def sources() -> torch.Tensor:
+        offset = 0
+        numbers: dict[str, torch.Tensor] = {}
+        for role, held in operands.items():
+            numbers[role] = positions(held, offset) if role in moved else held.tensor
+            offset += held.tensor.numel() if role in moved else 0
         if kind == "constant_pad_nd":
-            arguments["value"] = -1.0
-        names = [argument.name for argument in operator._schema.arguments]
-        keywords = {a.name for a in operator._schema.arguments if a.kwarg_only}
-        result = operator(
-            *(arguments[name] for name in names if name not in keywords),
-            **{name: arguments[name] for name in names if name in keywords},
-        )
-        return result[number] if isinstance(result, list | tuple) else result
+            # Fill values come from nowhere: count from 1, so that they stay below.
+            shifted = replay({role: number + 1e9 for role, number in numbers.items()})
+            return torch.where(shifted >= 1e9, shifted - 1e9, -1.0)
+        return replay(numbers)
 
-    return sources, tuple(roles.values())
-
-
-def _positions(held: Held, offset: int) -> torch.Tensor:
-    """Number the elements of a tensor, in float64 (which every operator takes)."""
-    shape = held.tensor.shape
-    return torch.arange(offset, offset + shape.numel(), dtype=torch.float64).reshape(shape)
+    return sources
 
 
 def plain_arithmetic(output: Held) -> Arithmetic | None:
@@ -532,6 +514,7 @@ def name_steps(
                 status=status_of(draft.kind, moves_numbers=draft.sources is not None),
                 module=type(draft.call.module).__name__ if draft.call.module else None,
                 arithmetic=draft.arithmetic,
+                replay=draft.replay,
                 sources=_cached(draft.sources) if draft.sources else None,
                 moved=draft.moved,
             )
