@@ -27,6 +27,7 @@ def certify(
     bias: Number | None = None,
     bias_address: Address | None = None,
     reporter: str = "torch",
+    slack: float = 0.0,
 ) -> Receipt:
     """Add the terms of one number without error and compare with what was reported.
 
@@ -40,6 +41,7 @@ def certify(
         bias: One more summand.
         bias_address: Its address.
         reporter: Who returned the reported value.
+        slack: Size of other numbers that the framework rounds on the way, e.g. to fold a scale.
 
     Returns:
         The receipt, with its verdict.
@@ -56,6 +58,8 @@ def certify(
     # Where nothing was observed, the exact sum stands in: there is nothing to compare it with.
     reported = None if isinstance(step.value, Unobserved) else step.value.item(index)
     verdict = judge(step, inputs, weights, products, present, bias, reported)
+    if slack and verdict["verdict"] == "mismatch" and step.arithmetic is not None:
+        _allow(verdict, step, slack)
     return Receipt(
         address=Address(step.name, index),
         kind=step.kind,
@@ -71,6 +75,14 @@ def certify(
         reporter=reporter,
         **verdict,
     )
+
+
+def _allow(verdict: dict[str, Any], step: Step, slack: float) -> None:
+    """Widen the bound by a handful of roundings of numbers of size `slack`."""
+    assert step.arithmetic is not None
+    verdict["bound"] += 8 * FORMATS[step.arithmetic.accumulate].unit * slack
+    if abs(verdict["residual"]) <= verdict["bound"]:
+        verdict["verdict"] = "rounding"
 
 
 def _floats(

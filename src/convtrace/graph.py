@@ -15,6 +15,7 @@ from convtrace.address import Address, parse_address
 from convtrace.errors import AddressError, UnknownStepError
 from convtrace.receipt import Receipt
 from convtrace.rules import rule_of
+from convtrace.split import Split, split
 from convtrace.step import Number, Step, Value, check_index
 
 
@@ -153,13 +154,60 @@ class Trace:
             check_index(at.step, value.shape, at.index)
             return _without_terms(value, at, f"given.{value.origin}", {}, self.reporter)
         check_index(at.step, found.shape, at.index)
-        rule = rule_of(found)
+        rule = rule_of(found).why
         if rule is None:
             note = {"kind": found.kind, "operands": ", ".join(found.operands.values())}
             return _without_terms(
                 found.value, Address(found.name, at.index), "opaque", note, self.reporter, found
             )
         return rule(found, at.index, self.reporter)
+
+    def contributions(
+        self,
+        address: str | Address,
+        *,
+        minus: str | Address | None = None,
+        at: str | Sequence[str] = (),
+        dtype: Any = None,
+        on_step: Callable[[], None] | None = None,
+    ) -> Split:
+        """Split one number exactly over the pixels and the biases of every step below it.
+
+        Args:
+            address: The number, e.g. `fc[0,281]`.
+            minus: Another number to subtract: why this class and not that one.
+            at: A step, or several, to stop at instead of going down to the pixels.
+            dtype: A dtype to run the network again in, e.g. `torch.float64`; None splits the
+                numbers as they were recorded.
+            on_step: Called after each step of the walk, e.g. to move a progress bar.
+
+        Returns:
+            The split: pixel terms, bias terms, their total, and the residual.
+
+        Raises:
+            UnknownStepError: Nothing has this name, or the number was given and not computed.
+            OutOfRangeError: The position lies outside the shape.
+            NoValueError: A step cannot be run again in `dtype`.
+        """
+        chosen = [(self._made(address), 1.0)]
+        if minus is not None:
+            chosen.append((self._made(minus), -1.0))
+        stops = [at] if isinstance(at, str) else list(at)
+        return split(
+            list(self.steps.values()),
+            self.inputs,
+            chosen,
+            at=[self.step(name).name for name in stops],
+            dtype=dtype,
+            on_step=on_step,
+        )
+
+    def _made(self, address: str | Address) -> Address:
+        """Return the address of a number that a step made, with the step's own name."""
+        at = parse_address(address) if isinstance(address, str) else address
+        step = self.step(at.step)
+        check_index(at.step, step.shape, at.index)
+        return Address(step.name, at.index)
 
     def _find(self, name: str) -> Value:
         step = self.steps.get(name) or self.steps.get(self.aliases.get(name, ""))

@@ -87,6 +87,17 @@ class Value:
             self._array = numpy
         return np.asarray(self._array[slices])
 
+    def tensor(self) -> Any:
+        """Return the whole as a PyTorch tensor, detached.
+
+        Raises:
+            TensorChangedError: The tensor was overwritten since.
+        """
+        import torch
+
+        self.check()
+        return torch.as_tensor(self.data).detach()
+
     def item(self, index: tuple[int, ...]) -> Number:
         """Read one number.
 

@@ -1,54 +1,98 @@
 """One file for each family of operators; a table maps kinds of steps to their rules.
 
-Each rule answers the same question about a step:
+Each rule answers the same questions about a step:
 
     why(step, index, reporter) -> Receipt     one number and every multiplication that made it
+    pull(run, cotangent)       -> Pulled      the whole step at once, for contributions
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from convtrace.receipt import Receipt
-from convtrace.rules import conv, linear, moves, pointwise
+from convtrace.rules import conv, linear, moves, norm, pointwise
+from convtrace.rules.pulling import Pull, pull_again
 from convtrace.step import Status, Step
 
-Rule = Callable[[Step, tuple[int, ...], str], Receipt]
+Why = Callable[[Step, tuple[int, ...], str], Receipt]
 
-WHY: Mapping[str, Rule] = MappingProxyType(
+
+@dataclass(frozen=True)
+class Rule:
+    """What is known of a kind of step.
+
+    Attributes:
+        status: What a receipt can say of it.
+        why: Explains one number; None where the step is shown as a formula.
+        pull: Pulls a cotangent through the whole step; None where the walk stops.
+    """
+
+    status: Status
+    why: Why | None = None
+    pull: Pull | None = None
+
+
+MOVE = Rule("selects", moves.why, pull_again)
+"""The rule of every step that only moves numbers."""
+
+_GATE = Rule("gates", None, pointwise.pull_gate)
+_AGAIN = Rule("linear", None, pull_again)
+_SELECT = Rule("selects", None, pull_again)
+
+RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "convolution": conv.why,
-        "linear": linear.why,
-        "add": pointwise.why_sum,
-        "sub": pointwise.why_sum,
-        "rsub": pointwise.why_sum,
-        "mul": pointwise.why_product,
-        "relu": pointwise.why_relu,
-        "move": moves.why,
+        "convolution": Rule("linear", conv.why, conv.pull),
+        "linear": Rule("linear", linear.why, linear.pull),
+        "add": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
+        "sub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
+        "rsub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
+        "mul": Rule("gates", pointwise.why_product, pointwise.pull_product),
+        "div": Rule("gates", None, pointwise.pull_quotient),
+        "relu": Rule("gates", pointwise.why_relu, pointwise.pull_gate),
+        "native_batch_norm": Rule("linear", None, norm.pull_batch_norm),
+        "native_layer_norm": Rule("gates", None, norm.pull_layer_norm),
+        "native_group_norm": Rule("gates", None, norm.pull_group_norm),
+        **dict.fromkeys(
+            "gelu silu sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu prelu_kernel elu "
+            "softplus mish clamp clamp_min clamp_max exp sqrt rsqrt abs pow native_dropout "
+            "log_sigmoid_forward".split(),
+            _GATE,
+        ),
+        **dict.fromkeys(
+            "mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
+            "adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+            "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
+            "cumsum neg".split(),
+            _AGAIN,
+        ),
+        **dict.fromkeys(
+            "max_pool1d max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d "
+            "adaptive_max_pool3d amax amin max_unpool2d max_unpool3d masked_fill where".split(),
+            _SELECT,
+        ),
     }
 )
 """Rules by kind of step. A kind without a rule is opaque."""
 
-STATUS: Mapping[str, Status] = MappingProxyType(
-    {
-        "convolution": "linear",
-        "linear": "linear",
-        "add": "linear",
-        "sub": "linear",
-        "rsub": "linear",
-        "mul": "gates",
-        "relu": "gates",
-    }
-)
-"""What a receipt can say of each kind; steps that only move numbers are `selects`."""
+GATES = frozenset({"sigmoid", "hardsigmoid", "softmax", "tanh"})
+"""Kinds whose output, in a product, is the gate rather than the signal."""
 
 
-def rule_of(step: Step) -> Rule | None:
-    """Return the rule that answers for a step, or None if it is opaque."""
-    return WHY.get("move" if step.sources is not None else step.kind)
+def rule_of(step: Step) -> Rule:
+    """Return what is known of a step; nothing is, of an opaque one."""
+    if step.sources is not None:
+        return MOVE
+    return RULES.get(step.kind, Rule("opaque"))
+
+
+def pull_of(step: Step) -> Pull | None:
+    """Return what pulls a cotangent through a step, or None where the walk stops."""
+    return rule_of(step).pull
 
 
 def status_of(kind: str, *, moves_numbers: bool) -> Status:
     """Return the status of a kind of step."""
-    return "selects" if moves_numbers else STATUS.get(kind, "opaque")
+    return "selects" if moves_numbers else RULES.get(kind, Rule("opaque")).status

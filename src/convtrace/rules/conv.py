@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,11 @@ from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.geometry import Axis, Tap, input_group, taps
 from convtrace.receipt import Receipt
+from convtrace.rules.pulling import Pulled, Run
 from convtrace.step import Step
+
+if TYPE_CHECKING:
+    import torch
 
 
 def axes_of(attributes: Mapping[str, Any], kernel: tuple[int, ...]) -> tuple[Axis, ...]:
@@ -192,6 +196,44 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         bias_address=None if bias is None else Address(bias.name, at),
         reporter=reporter,
     )
+
+
+def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull a cotangent through a convolution: the transposed convolution of it, and the bias."""
+    import torch
+
+    attributes = run.step.attributes
+    x, weight, bias = run.operands["input"], run.operands["weight"], run.operands.get("bias")
+    pads = attributes["padding"]
+    low = [a for a, _ in pads]
+    uneven = any(a != b for a, b in pads)
+    if not attributes["batched"]:
+        x, cotangent = x.unsqueeze(0), cotangent.unsqueeze(0)
+    shape = x.shape
+    if uneven:
+        x = torch.nn.functional.pad(x, [p for pair in pads[::-1] for p in pair])
+        low = [0] * len(pads)
+    found = torch.ops.aten.convolution_backward.default(
+        cotangent,
+        x,
+        weight,
+        None,
+        list(attributes["stride"]),
+        low,
+        list(attributes["dilation"]),
+        attributes["transposed"],
+        list(attributes["output_padding"]),
+        attributes["groups"],
+        [True, False, False],
+    )[0]
+    if uneven:
+        for axis, (before, _) in enumerate(pads, 2):
+            found = found.narrow(axis, before, shape[axis])
+    added = 0.0
+    if bias is not None:
+        reduce = [axis for axis in range(cotangent.dim()) if axis != 1]
+        added = (cotangent.sum(reduce) * bias).sum()
+    return Pulled({"input": found if attributes["batched"] else found.squeeze(0)}, added)
 
 
 def _dtype_of(step: Step) -> str:

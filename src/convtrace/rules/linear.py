@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.receipt import Receipt
+from convtrace.rules.pulling import Pulled, Run
 from convtrace.step import Step
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,10 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         bias_address=None if bias is None else Address(bias.name, (feature,)),
         reporter=reporter,
     )
+
+
+def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull a cotangent through a linear layer: times the weight, and the bias."""
+    bias = run.operands.get("bias")
+    added = 0.0 if bias is None else (cotangent * bias).sum()
+    return Pulled({"input": cotangent @ run.operands["weight"]}, added)

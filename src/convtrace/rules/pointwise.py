@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,11 @@ from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
+from convtrace.rules.pulling import Pulled, Run, unbroadcast
 from convtrace.step import Number, Step, Value
+
+if TYPE_CHECKING:
+    import torch
 
 _SIGNS = {"add": (1, 1), "sub": (1, -1), "rsub": (-1, 1)}
 """Signs of `self` and `other`; `alpha` multiplies `other`, for `rsub` it multiplies `self`."""
@@ -31,12 +35,17 @@ def broadcast(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]
     return tuple(0 if size == 1 else place for place, size in zip(last, shape, strict=True))
 
 
+def sum_factors(step: Step) -> dict[str, Any]:
+    """Return the factors of `self` and `other` in a sum or a difference."""
+    first, second = _SIGNS[step.kind]
+    factors: dict[str, Any] = {"self": first, "other": second}
+    factors["self" if step.kind == "rsub" else "other"] *= step.attributes.get("alpha", 1)
+    return factors
+
+
 def why_sum(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one number of `add` or `sub`: one term an operand."""
-    alpha = step.attributes.get("alpha", 1)
-    first, second = _SIGNS[step.kind]
-    factors = {"self": first, "other": second}
-    factors["self" if step.kind == "rsub" else "other"] *= alpha
+    factors = sum_factors(step)
     bias: Number | None = None
     if "other" not in step.values:
         bias = step.attributes["other"] * factors["other"]
@@ -66,6 +75,77 @@ def why_relu(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     value = source.item(index)
     gate = 0 if value.real < 0 else 1
     return _listed(step, index, [(source, gate, None)], reporter)
+
+
+def pull_sum(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through `add` or `sub`: the cotangent itself, with the operand's sign and factor."""
+    factors = sum_factors(run.step)
+    found = {
+        role: unbroadcast(cotangent * factors[role] if factors[role] != 1 else cotangent, shape)
+        for role in ("self", "other")
+        if role in run.operands
+        for shape in [tuple(run.operands[role].shape)]
+    }
+    added: Any = 0.0
+    if "other" not in run.operands:
+        added = cotangent.sum() * (run.step.attributes["other"] * factors["other"])
+    return Pulled(found, added)
+
+
+def pull_product(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through `mul`.
+
+    Where one factor was given with the model, the other one takes all. Of two computed factors the
+    one that comes out of a gate is frozen; with no gate among them, or two, each takes half.
+    """
+    if "other" not in run.operands:
+        return Pulled({"self": cotangent * run.step.attributes["other"]})
+    shares = product_shares(run, "self", "other")
+    partners = {"self": run.operands["other"], "other": run.operands["self"]}
+    return Pulled(
+        {
+            role: unbroadcast(cotangent * partners[role] * share, tuple(run.operands[role].shape))
+            for role, share in shares.items()
+        },
+        halved=len(shares) == 2,
+    )
+
+
+def product_shares(run: Run, first: str, second: str) -> dict[str, float]:
+    """Decide how a product of two operands is shared: by role, the share of each."""
+    flowing = run.flowing(first, second)
+    if len(flowing) < 2:
+        return {flowing[0] if flowing else first: 1.0}
+    free = [role for role in flowing if role not in run.gated]
+    return {free[0]: 1.0} if len(free) == 1 else {first: 0.5, second: 0.5}
+
+
+def pull_quotient(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through `div`: the divisor is frozen."""
+    divisor = run.operands.get("other", run.step.attributes.get("other"))
+    return Pulled({"self": unbroadcast(cotangent / divisor, tuple(run.operands["self"].shape))})
+
+
+def pull_gate(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through an elementwise function, frozen at its value: the secant from zero.
+
+    `f(z) = f(0) + ((f(z) - f(0)) / z) * z`. `f(0)` belongs to the step itself; at `z = 0` the
+    slope stands in for the secant.
+    """
+    import torch
+
+    z = run.operands["self"]
+    replay = run.step.replay
+    if run.step.kind in ("relu", "native_dropout") or replay is None:
+        at_zero = torch.zeros((), dtype=z.dtype, device=z.device)
+    else:
+        others = {role: tensor for role, tensor in run.operands.items() if role != "self"}
+        at_zero = replay({**others, "self": torch.zeros_like(z)})
+    secant = (run.output - at_zero) / z
+    if bool((z == 0).any()):
+        secant = torch.where(z == 0, torch.zeros_like(z), secant)
+    added = (cotangent * at_zero).sum() if bool((at_zero != 0).any()) else 0.0
+    return Pulled({"self": cotangent * secant}, added)
 
 
 def _listed(

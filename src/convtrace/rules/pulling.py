@@ -1,0 +1,88 @@
+"""What a whole-step rule is given and what it gives back: the pull of a cotangent.
+
+A cotangent says how much each number of a tensor counts for the number that is being split. A
+rule pulls it from the output of a step to its operands, such that
+
+    sum(cotangent * output) = sum over operands of sum(cotangent * operand) + bias
+
+holds exactly in real arithmetic: gates are frozen at their value for this input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from convtrace.step import Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Run:
+    """One step of a run, with its numbers as tensors of one dtype.
+
+    Attributes:
+        step: The step.
+        operands: Its operands by role.
+        output: Its output.
+        weighs: Roles of operands that were given with the model, and do not come from the input.
+        gated: Roles of operands that come out of a gate (sigmoid, softmax, …).
+    """
+
+    step: Step
+    operands: Mapping[str, torch.Tensor]
+    output: torch.Tensor
+    weighs: frozenset[str]
+    gated: frozenset[str]
+
+    def flowing(self, *roles: str) -> list[str]:
+        """Return those roles that are operands and come from the input."""
+        return [role for role in roles if role in self.operands and role not in self.weighs]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A cotangent, pulled through one step.
+
+    Attributes:
+        cotangents: Cotangents of the operands by role.
+        bias: What the step itself adds to the number, a scalar tensor or a float.
+        halved: Whether a product of two computed numbers was split in halves.
+    """
+
+    cotangents: Mapping[str, torch.Tensor]
+    bias: Any = 0.0
+    halved: bool = False
+
+
+Pull = Callable[[Run, Any], Pulled]
+
+
+def pull_again(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through a step that is linear in its operands, or selects among them.
+
+    PyTorch's own derivative of such an operator is the operator transposed; the step is run again
+    to have it. What it adds itself (a fill value, say) is what it makes of zeros.
+    """
+    import torch
+
+    assert run.step.replay is not None
+    roles = [r for r in run.flowing(*run.operands) if run.operands[r].is_floating_point()]
+    leaves = {role: run.operands[role].detach().requires_grad_() for role in roles}
+    with torch.enable_grad():
+        again = run.step.replay({**run.operands, **leaves})
+    grads = torch.autograd.grad(again, list(leaves.values()), cotangent, allow_unused=True)
+    found = {role: grad for role, grad in zip(roles, grads, strict=True) if grad is not None}
+    bias: Any = 0.0
+    if run.step.attributes.get("value"):
+        zeros = {role: torch.zeros_like(tensor) for role, tensor in run.operands.items()}
+        bias = (cotangent * run.step.replay(zeros)).sum()
+    return Pulled(found, bias)
+
+
+def unbroadcast(cotangent: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Sum a cotangent over the axes along which an operand was repeated."""
+    return cotangent.sum_to_size(shape) if tuple(cotangent.shape) != shape else cotangent
