@@ -176,8 +176,8 @@ class _Numbers:
                         f"  kind {step.kind}: it drew random numbers, or memory was written "
                         "indirectly\n  Leave dtype out to split the numbers as they were recorded."
                     )
-                operands = {role: self._cast(v) for role, v in step.values.items()}
-                self._again[step.name] = step.replay(operands)
+                again = step.replay({role: self._cast(v) for role, v in step.values.items()})
+                self._again[step.name] = again.to(dtype) if again.is_floating_point() else again
 
     def _cast(self, value: Value) -> torch.Tensor:
         if value.origin == "step":

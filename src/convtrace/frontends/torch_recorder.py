@@ -389,6 +389,12 @@ class _Functions(TorchFunctionMode):
 
 
 class _Dispatch(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch would wrap the method below so that its compiler leaves it alone, and import the
+        # compiler for that, which takes longer than most traces. Compiled modules run eagerly here.
+        return False
+
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self._recorder = recorder

@@ -12,6 +12,7 @@ from convtrace.frontends.torch_recorder import Held, Record
 Replay = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 """Computes the output of a step from operands by role."""
 
+_VIEWS = frozenset({"view", "unsafe_view", "reshape_alias"})
 _IDENTITIES = frozenset({"to_copy", "clone", "contiguous"})
 _RANDOM = frozenset({"native_dropout", "bernoulli", "rand_like", "randn_like", "rrelu_with_noise"})
 
@@ -73,6 +74,8 @@ def replay_operator(record: Record, number: int) -> Replay | None:
             return operands["self"]
         if kind == "copy":
             return operands["src"].expand(shape)
+        if kind in _VIEWS:  # the strides of the operands need not be those of the run
+            return operands["self"].reshape(shape)
         arguments: dict[str, Any] = {}
         for name, value in bound.items():
             if isinstance(value, torch.Tensor):
@@ -87,8 +90,9 @@ def replay_operator(record: Record, number: int) -> Replay | None:
         if kind in ("native_batch_norm", "cudnn_batch_norm") and arguments["training"]:
             arguments["running_mean"] = arguments["running_var"] = None
         if "dtype" in arguments and isinstance(arguments["dtype"], torch.dtype):
-            first = next(iter(operands.values()))
-            arguments["dtype"] = first.dtype if first.is_floating_point() else arguments["dtype"]
+            floats = [t.dtype for t in operands.values() if t.is_floating_point()]
+            if floats and arguments["dtype"].is_floating_point:
+                arguments["dtype"] = floats[0]
         result = operator(
             *(arguments[a.name] for a in schema if not a.kwarg_only),
             **{a.name: arguments[a.name] for a in schema if a.kwarg_only},

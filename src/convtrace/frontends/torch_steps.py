@@ -372,10 +372,14 @@ _MOVES = frozenset(
     flatten unflatten cat stack split split_with_sizes unbind chunk clone contiguous to_copy roll
     flip pixel_shuffle pixel_unshuffle channel_shuffle index_select narrow repeat unfold diagonal
     constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
-    replication_pad2d replication_pad3d copy
+    replication_pad2d replication_pad3d copy index gather take_along_dim max_unpool2d max_unpool3d
     """.split()
 )
 """Operators that only move numbers, so that running them on positions tells where each went."""
+
+
+_FILLS = frozenset({"constant_pad_nd", "max_unpool2d", "max_unpool3d"})
+"""Moving operators that also fill in numbers of their own."""
 
 
 def _moved(kind: str, operands: Mapping[str, Held]) -> tuple[str, ...]:
@@ -400,8 +404,8 @@ def _sources(
         for role, held in operands.items():
             numbers[role] = positions(held, offset) if role in moved else held.tensor
             offset += held.tensor.numel() if role in moved else 0
-        if kind == "constant_pad_nd":
-            # Fill values come from nowhere: count from 1, so that they stay below.
+        if kind in _FILLS:
+            # What comes from nowhere stays below, if the positions count from a large number.
             shifted = replay({role: number + 1e9 for role, number in numbers.items()})
             return torch.where(shifted >= 1e9, shifted - 1e9, -1.0)
         return replay(numbers)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from convtrace.receipt import Receipt
-from convtrace.rules import conv, linear, moves, norm, pointwise
-from convtrace.rules.pulling import Pull, pull_again
+from convtrace.rules import again, conv, linear, moves, norm, pointwise
+from convtrace.rules.pulling import Pull
 from convtrace.step import Status, Step
 
 Why = Callable[[Step, tuple[int, ...], str], Receipt]
@@ -35,12 +35,13 @@ class Rule:
     pull: Pull | None = None
 
 
-MOVE = Rule("selects", moves.why, pull_again)
+MOVE = Rule("selects", moves.why, moves.pull)
 """The rule of every step that only moves numbers."""
 
-_GATE = Rule("gates", None, pointwise.pull_gate)
-_AGAIN = Rule("linear", None, pull_again)
-_SELECT = Rule("selects", None, pull_again)
+_GATE = Rule("gates", pointwise.why_gate, pointwise.pull_gate)
+_AGAIN = Rule("linear", again.why, again.pull)
+_SELECT = Rule("selects", again.why, again.pull)
+_PRODUCT = Rule("gates", linear.why_product, linear.pull_product)
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -50,27 +51,28 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "sub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
         "rsub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
         "mul": Rule("gates", pointwise.why_product, pointwise.pull_product),
-        "div": Rule("gates", None, pointwise.pull_quotient),
+        "div": Rule("gates", pointwise.why_quotient, pointwise.pull_quotient),
         "relu": Rule("gates", pointwise.why_relu, pointwise.pull_gate),
-        "native_batch_norm": Rule("linear", None, norm.pull_batch_norm),
-        "native_layer_norm": Rule("gates", None, norm.pull_layer_norm),
-        "native_group_norm": Rule("gates", None, norm.pull_group_norm),
+        "native_batch_norm": Rule("linear", norm.why_batch_norm, norm.pull_batch_norm),
+        "native_layer_norm": Rule("gates", norm.why_own_statistics, norm.pull_layer_norm),
+        "native_group_norm": Rule("gates", norm.why_own_statistics, norm.pull_group_norm),
+        **dict.fromkeys(["mm", "bmm", "addmm"], _PRODUCT),
         **dict.fromkeys(
             "gelu silu sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu prelu_kernel elu "
             "softplus mish clamp clamp_min clamp_max exp sqrt rsqrt abs pow native_dropout "
-            "log_sigmoid_forward".split(),
+            "log_sigmoid_forward celu sign".split(),
             _GATE,
         ),
         **dict.fromkeys(
             "mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
             "adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
             "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
-            "cumsum neg".split(),
+            "cumsum neg im2col col2im".split(),
             _AGAIN,
         ),
         **dict.fromkeys(
             "max_pool1d max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d "
-            "adaptive_max_pool3d amax amin max_unpool2d max_unpool3d masked_fill where".split(),
+            "adaptive_max_pool3d amax amin maximum minimum masked_fill where".split(),
             _SELECT,
         ),
     }
@@ -85,6 +87,8 @@ def rule_of(step: Step) -> Rule:
     """Return what is known of a step; nothing is, of an opaque one."""
     if step.sources is not None:
         return MOVE
+    if step.attributes.get("output", 0):
+        return Rule("opaque")  # a second output: indices, statistics
     return RULES.get(step.kind, Rule("opaque"))
 
 

@@ -1,4 +1,4 @@
-"""Fully connected layers: every input times its own weight."""
+"""Fully connected layers and matrix products: rows times columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.receipt import Receipt
-from convtrace.rules.pulling import Pulled, Run
+from convtrace.rules.layouts import Listed
+from convtrace.rules.pointwise import broadcast, product_shares
+from convtrace.rules.pulling import Pulled, Run, unbroadcast
 from convtrace.step import Step
 
 if TYPE_CHECKING:
@@ -76,3 +78,48 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     bias = run.operands.get("bias")
     added = 0.0 if bias is None else (cotangent * bias).sum()
     return Pulled({"input": cotangent @ run.operands["weight"]}, added)
+
+
+_FACTORS = {"mm": ("self", "mat2"), "bmm": ("self", "mat2"), "addmm": ("mat1", "mat2")}
+
+
+def why_product(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
+    """Explain one number of a matrix product: a row of the first times a column of the second."""
+    first, second = (step.values[role] for role in _FACTORS[step.kind])
+    *batch, row, column = index
+    inputs = first.box((*batch, row, slice(None)))
+    count = range(inputs.size)
+    bias, bias_address = None, None
+    if step.kind == "addmm":
+        added = step.values["self"]
+        at = broadcast(index, added.shape)
+        bias, bias_address = added.item(at), Address(added.name, at)
+    return certify(
+        step,
+        index,
+        inputs=inputs,
+        weights=second.box((*batch, slice(None), column)),
+        present=np.ones(inputs.shape, dtype=np.bool_),
+        layout=Listed(
+            tuple(Address(first.name, (*batch, row, k)) for k in count),
+            tuple(Address(second.name, (*batch, k, column)) for k in count),
+        ),
+        bias=bias,
+        bias_address=bias_address,
+        reporter=reporter,
+    )
+
+
+def pull_product(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through a matrix product; of two computed factors as `mul` shares them."""
+    first, second = _FACTORS[run.step.kind]
+    shares = product_shares(run, first, second)
+    left, right = run.operands[first], run.operands[second]
+    found: dict[str, torch.Tensor] = {}
+    if first in shares:
+        found[first] = shares[first] * (cotangent @ right.transpose(-1, -2))
+    if second in shares:
+        found[second] = shares[second] * (left.transpose(-1, -2) @ cotangent)
+    if run.step.kind == "addmm":
+        found["self"] = unbroadcast(cotangent, tuple(run.operands["self"].shape))
+    return Pulled(found, halved=len(shares) == 2)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.receipt import Receipt
+from convtrace.rules import again
 from convtrace.rules.layouts import Listed
+from convtrace.rules.pulling import Pulled, Run
 from convtrace.step import Step
+
+if TYPE_CHECKING:
+    import torch
 
 
 def source_of(step: Step, index: tuple[int, ...]) -> Address | None:
@@ -49,3 +56,19 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         bias=fill if source is None and fill else None,
         reporter=reporter,
     )
+
+
+def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through a move: each number goes back to where it came from."""
+    import torch
+
+    if not run.step.kind.startswith("max_unpool"):
+        return again.pull(run, cotangent)
+    # Unpooling has no derivative of its own in every version of PyTorch.
+    assert run.step.sources is not None
+    places = torch.as_tensor(run.step.sources(), device=cotangent.device).reshape(-1)
+    kept = places >= 0
+    source = run.operands["self"]
+    found = torch.zeros(source.numel(), dtype=cotangent.dtype, device=cotangent.device)
+    found.index_add_(0, places[kept], cotangent.reshape(-1)[kept])
+    return Pulled({"self": found.reshape(source.shape)})

@@ -84,6 +84,8 @@ def why_batch_norm(step: Step, index: tuple[int, ...], reporter: str) -> Receipt
     The scale and the shift are made of four stored numbers of the channel; they are computed in
     float64 here, so that the verdict allows for the rounding of the framework's own.
     """
+    if not by_statistics(step):
+        return why_own_statistics(step, index, reporter)
     channel = (index[1],)
     stored = {
         role: float(step.values[role].item(channel).real)
@@ -104,6 +106,53 @@ def why_batch_norm(step: Step, index: tuple[int, ...], reporter: str) -> Receipt
         reporter=reporter,
         slack=_slack(stored, scale, float(source.item(index).real)),
     )
+
+
+def why_own_statistics(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
+    """Explain one number of a norm that takes its statistics from the data.
+
+    `1/sigma` is a gate: it is computed from all the numbers of the group, in float64, and then held.
+    The mean goes into what the step adds itself.
+    """
+    source = step.values["input"]
+    box, channel = _group_of(step, index)
+    values = source.box(box).astype(np.float64)
+    mean, sigma = float(values.mean()), float(np.sqrt(values.var() + step.attributes["eps"]))
+    weight, bias = (
+        float(step.values[role].item(channel).real) if role in step.values else default
+        for role, default in (("weight", 1.0), ("bias", 0.0))
+    )
+    scale = weight / sigma
+    value = float(source.item(index).real)
+    return certify(
+        step,
+        index,
+        inputs=np.array([value]),
+        weights=np.array([scale]),
+        present=np.ones(1, dtype=np.bool_),
+        layout=Listed((Address(source.name, index),), (None,)),
+        bias=bias - mean * scale,
+        reporter=reporter,
+        slack=(abs(value) + float(np.abs(values).mean())) * abs(scale) * np.sqrt(values.size)
+        + abs(bias),
+    )
+
+
+def _group_of(
+    step: Step, index: tuple[int, ...]
+) -> tuple[tuple[int | slice, ...], tuple[int, ...]]:
+    """Return the box of the numbers that share statistics, and the position of scale and shift."""
+    shape = step.values["input"].shape
+    everything = slice(None)
+    if step.kind == "native_layer_norm":
+        count = len(step.attributes["normalized_shape"])
+        return (*index[:-count], *(everything,) * count), index[-count:]
+    rest = (everything,) * (len(shape) - 2)
+    if step.kind == "native_group_norm":
+        each = shape[1] // step.attributes["group"]
+        first = index[1] // each * each
+        return (index[0], slice(first, first + each), *rest), (index[1],)
+    return (everything, slice(index[1], index[1] + 1), *rest), (index[1],)
 
 
 def _slack(stored: dict[str, float], scale: float, value: float) -> float:

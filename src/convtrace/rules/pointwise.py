@@ -35,6 +35,44 @@ def broadcast(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]
     return tuple(0 if size == 1 else place for place, size in zip(last, shape, strict=True))
 
 
+def why_quotient(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
+    """Explain one number of `div`: its source times one over the divisor."""
+    source, other = step.values["self"], step.values.get("other")
+    divisor = step.attributes["other"] if other is None else other.item(broadcast(index, other.shape))
+    value = source.item(broadcast(index, source.shape))
+    with np.errstate(all="ignore"):
+        factor = (np.float64(1.0) / np.float64(divisor)).item()
+    size = abs(value * factor)
+    return _listed(step, index, [(source, factor, None)], reporter, slack=size)
+
+
+def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
+    """Explain one number of an elementwise function: `f(0)` plus a gate times its source.
+
+    The function is run again in float64, so the gate does not come from the value it explains.
+    """
+    import torch
+
+    assert step.replay is not None
+    source = step.values["self"]
+    z = source.item(index).real
+    others = {
+        role: value.tensor().double() for role, value in step.values.items() if role != "self"
+    }
+    shape = [1] * len(source.shape)
+    if "weight" in others and others["weight"].numel() > 1:
+        shape[1] = others["weight"].numel()
+    pair = torch.tensor([z, 0.0], dtype=torch.float64)
+    at_z, at_zero = (
+        step.replay({**others, "self": number.expand(shape)}) for number in pair
+    )
+    place = tuple(index[1] if size > 1 else 0 for size in shape)
+    value, zero = float(at_z[place]), float(at_zero[place])
+    gate = (value - zero) / z if z else 0.0
+    size = 4 * (abs(value) + abs(zero) + abs(z))
+    return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack=size)
+
+
 def sum_factors(step: Step) -> dict[str, Any]:
     """Return the factors of `self` and `other` in a sum or a difference."""
     first, second = _SIGNS[step.kind]
@@ -154,6 +192,7 @@ def _listed(
     parts: list[tuple[Value, Number, Address | None]],
     reporter: str,
     bias: Number | None = None,
+    slack: float = 0.0,
 ) -> Receipt:
     places = [broadcast(index, value.shape) for value, _, _ in parts]
     inputs: list[Any] = [
@@ -174,4 +213,5 @@ def _listed(
         ),
         bias=bias,
         reporter=reporter,
+        slack=slack,
     )

@@ -61,28 +61,6 @@ class Pulled:
 Pull = Callable[[Run, Any], Pulled]
 
 
-def pull_again(run: Run, cotangent: torch.Tensor) -> Pulled:
-    """Pull through a step that is linear in its operands, or selects among them.
-
-    PyTorch's own derivative of such an operator is the operator transposed; the step is run again
-    to have it. What it adds itself (a fill value, say) is what it makes of zeros.
-    """
-    import torch
-
-    assert run.step.replay is not None
-    roles = [r for r in run.flowing(*run.operands) if run.operands[r].is_floating_point()]
-    leaves = {role: run.operands[role].detach().requires_grad_() for role in roles}
-    with torch.enable_grad():
-        again = run.step.replay({**run.operands, **leaves})
-    grads = torch.autograd.grad(again, list(leaves.values()), cotangent, allow_unused=True)
-    found = {role: grad for role, grad in zip(roles, grads, strict=True) if grad is not None}
-    bias: Any = 0.0
-    if run.step.attributes.get("value"):
-        zeros = {role: torch.zeros_like(tensor) for role, tensor in run.operands.items()}
-        bias = (cotangent * run.step.replay(zeros)).sum()
-    return Pulled(found, bias)
-
-
 def unbroadcast(cotangent: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """Sum a cotangent over the axes along which an operand was repeated."""
     return cotangent.sum_to_size(shape) if tuple(cotangent.shape) != shape else cotangent
