@@ -13,9 +13,10 @@ import numpy as np
 
 from convtrace.address import Address, parse_address
 from convtrace.errors import AddressError, UnknownStepError
+from convtrace.projection import Uses, next_uses, uses_at
 from convtrace.receipt import Receipt
 from convtrace.rules import rule_of
-from convtrace.split import Split, split
+from convtrace.split import Numbers, Split, split
 from convtrace.step import Number, Step, Value, check_index
 
 
@@ -201,6 +202,49 @@ class Trace:
             dtype=dtype,
             on_step=on_step,
         )
+
+    def uses(self, address: str | Address, *, to: str | None = None) -> Uses:
+        """List every number that one number went into: where a pixel or a weight goes.
+
+        Args:
+            address: A pixel, an activation, a weight or a bias.
+            to: A step to go on to; None lists what the next steps made of it.
+
+        Returns:
+            Rows of (address, coefficient, product, share), made when they are looked at.
+
+        Raises:
+            UnknownStepError: Nothing has this name.
+            OutOfRangeError: The position lies outside the shape.
+            UsageError: `to` does not depend on the number.
+        """
+        at = parse_address(address) if isinstance(address, str) else address
+        at = Address(self.step(at.step).name if at.step in self.aliases else at.step, at.index)
+        value = self._find(at.step)
+        check_index(at.step, value.shape, at.index)
+        steps = list(self.steps.values())
+        numbers = Numbers(steps, self.inputs, None)
+        if to is None:
+            return next_uses(at, value, steps, numbers)
+        return uses_at(at, value, steps, numbers, self.step(to).name)
+
+    def first_nonfinite(self) -> Receipt | None:
+        """Find where NaN or infinity began.
+
+        Returns:
+            The receipt of the first NaN or infinity of the run: of an input, if it came in with
+            one, else of the first number that a step made; its `culprits` and notes say which
+            term, bias or overflow brought it in. None where every number is finite.
+        """
+        for name, value in self.inputs.items():
+            index = value.first_nonfinite()
+            if index is not None:
+                return self.why(Address(name, index))
+        for name, step in self.steps.items():
+            index = step.value.first_nonfinite()
+            if index is not None:
+                return self.why(Address(name, index))
+        return None
 
     def _made(self, address: str | Address) -> Address:
         """Return the address of a number that a step made, with the step's own name."""

@@ -98,7 +98,7 @@ def split(
     import torch
 
     with torch.no_grad():
-        numbers = _Numbers(steps, inputs, dtype)
+        numbers = Numbers(steps, inputs, dtype)
         cotangents: dict[str, torch.Tensor] = {}
         reported = 0.0
         for address, factor in target:
@@ -156,8 +156,14 @@ def split(
     )
 
 
-class _Numbers:
-    """The numbers of a run as tensors: as recorded, or run again in another dtype."""
+class Numbers:
+    """The numbers of a run as tensors: as recorded, or run again in another dtype.
+
+    Args:
+        steps: Steps in the order they ran.
+        inputs: Inputs by name.
+        dtype: A float dtype to run all steps again in; None takes what was recorded.
+    """
 
     def __init__(self, steps: Sequence[Step], inputs: Mapping[str, Value], dtype: Any) -> None:
         self._dtype = dtype
@@ -186,16 +192,19 @@ class _Numbers:
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
     def of(self, name: str) -> torch.Tensor:
+        """Return the output of a step, or an input."""
         if name in self._again:
             return self._again[name]
         value = self._steps[name].value if name in self._steps else self._inputs[name]
         return self._cast(value) if self._dtype is not None else value.tensor()
 
     def of_role(self, step: Step, role: str) -> torch.Tensor:
+        """Return an operand of a step."""
         value = step.values[role]
         return self._cast(value) if self._dtype is not None else value.tensor()
 
     def run(self, step: Step) -> Run:
+        """Return what the rules ask for of one step."""
         return Run(
             step=step,
             operands={role: self.of_role(step, role) for role in step.values},

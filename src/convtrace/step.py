@@ -98,6 +98,22 @@ class Value:
         self.check()
         return torch.as_tensor(self.data).detach()
 
+    def first_nonfinite(self) -> tuple[int, ...] | None:
+        """Return the position of the first NaN or infinity, or None where there is none."""
+        self.check()
+        if isinstance(self.data, np.ndarray):
+            if self.data.dtype.kind not in "fc":
+                return None
+            found = np.argwhere(~np.isfinite(self.data))
+            return tuple(map(int, found[0])) if len(found) else None
+        tensor = self.data.detach()
+        if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
+            return None
+        finite = tensor.isfinite()
+        if bool(finite.all()):
+            return None
+        return tuple(map(int, (~finite).nonzero()[0].tolist()))
+
     def item(self, index: tuple[int, ...]) -> Number:
         """Read one number.
 

@@ -406,7 +406,7 @@ def _sources(
             offset += held.tensor.numel() if role in moved else 0
         if kind in _FILLS:
             # What comes from nowhere stays below, if the positions count from a large number.
-            shifted = replay({role: number + 1e9 for role, number in numbers.items()})
+            shifted = replay({r: n + 1e9 if r in moved else n for r, n in numbers.items()})
             return torch.where(shifted >= 1e9, shifted - 1e9, -1.0)
         return replay(numbers)
 

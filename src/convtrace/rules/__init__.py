@@ -4,6 +4,7 @@ Each rule answers the same questions about a step:
 
     why(step, index, reporter) -> Receipt     one number and every multiplication that made it
     pull(run, cotangent)       -> Pulled      the whole step at once, for contributions
+    uses(step, role, index)    -> Dependents  the inverse: where an operand number went
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from types import MappingProxyType
 
 from convtrace.receipt import Receipt
 from convtrace.rules import again, conv, linear, moves, norm, pointwise
-from convtrace.rules.pulling import Pull
+from convtrace.rules.pulling import DependentsOf, Pull
 from convtrace.step import Status, Step
 
 Why = Callable[[Step, tuple[int, ...], str], Receipt]
@@ -28,11 +29,13 @@ class Rule:
         status: What a receipt can say of it.
         why: Explains one number; None where the step is shown as a formula.
         pull: Pulls a cotangent through the whole step; None where the walk stops.
+        uses: Lists where an operand number went; None leaves it to the pull, turned round.
     """
 
     status: Status
     why: Why | None = None
     pull: Pull | None = None
+    uses: DependentsOf | None = None
 
 
 MOVE = Rule("selects", moves.why, moves.pull)
@@ -45,8 +48,8 @@ _PRODUCT = Rule("gates", linear.why_product, linear.pull_product)
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "convolution": Rule("linear", conv.why, conv.pull),
-        "linear": Rule("linear", linear.why, linear.pull),
+        "convolution": Rule("linear", conv.why, conv.pull, conv.uses),
+        "linear": Rule("linear", linear.why, linear.pull, linear.uses),
         "add": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
         "sub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
         "rsub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
@@ -95,6 +98,11 @@ def rule_of(step: Step) -> Rule:
 def pull_of(step: Step) -> Pull | None:
     """Return what pulls a cotangent through a step, or None where the walk stops."""
     return rule_of(step).pull
+
+
+def uses_of(step: Step) -> DependentsOf | None:
+    """Return what lists where an operand number went, or None to leave it to the pull."""
+    return rule_of(step).uses
 
 
 def status_of(kind: str, *, moves_numbers: bool) -> Status:

@@ -36,7 +36,13 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     leaves = {role: run.operands[role].detach().requires_grad_() for role in roles}
     with torch.enable_grad():
         again = run.step.replay({**run.operands, **leaves})
-    grads = torch.autograd.grad(again, list(leaves.values()), cotangent, allow_unused=True)
+    grads = torch.autograd.grad(
+        again,
+        list(leaves.values()),
+        cotangent,
+        allow_unused=True,
+        create_graph=cotangent.requires_grad,
+    )
     found = {role: grad for role, grad in zip(roles, grads, strict=True) if grad is not None}
     added: Any = 0.0
     if run.step.attributes.get("value"):

@@ -12,7 +12,7 @@ from convtrace.certify import certify
 from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
 from convtrace.rules.pointwise import broadcast, product_shares
-from convtrace.rules.pulling import Pulled, Run, unbroadcast
+from convtrace.rules.pulling import Dependents, Pulled, Run, unbroadcast
 from convtrace.step import Step
 
 if TYPE_CHECKING:
@@ -78,6 +78,25 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     bias = run.operands.get("bias")
     added = 0.0 if bias is None else (cotangent * bias).sum()
     return Pulled({"input": cotangent @ run.operands["weight"]}, added)
+
+
+def uses(step: Step, role: str, index: tuple[int, ...]) -> Dependents | None:
+    """List the outputs that one input, weight or bias of a linear layer went into."""
+    shape = step.shape
+    if role == "input":
+        *leading, feature = index
+        weight = step.values["weight"].box((slice(None), feature))
+        places = np.empty((shape[-1], len(shape)), dtype=np.int64)
+        places[:, :-1] = leading
+        places[:, -1] = np.arange(shape[-1])
+        return Dependents(places, weight.astype(np.float64))
+    feature = index[0]
+    places = np.argwhere(np.ones(shape[:-1], dtype=np.bool_))
+    places = np.concatenate([places, np.full((len(places), 1), feature)], axis=1)
+    if role == "bias":
+        return Dependents(places, np.ones(len(places)))
+    inputs = step.values["input"].box((*(slice(None),) * (len(shape) - 1), index[1]))
+    return Dependents(places, inputs.astype(np.float64).ravel())
 
 
 _FACTORS = {"mm": ("self", "mat2"), "bmm": ("self", "mat2"), "addmm": ("mat1", "mat2")}

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from convtrace.step import Step
 
@@ -59,6 +62,22 @@ class Pulled:
 
 
 Pull = Callable[[Run, Any], Pulled]
+
+
+class Dependents(NamedTuple):
+    """The numbers of a step's output that one operand number went into.
+
+    Attributes:
+        positions: Their positions, shape `(uses, axes)`.
+        coefficients: What the operand number was multiplied with, shape `(uses,)`.
+    """
+
+    positions: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
+
+
+DependentsOf = Callable[[Step, str, tuple[int, ...]], Dependents | None]
+"""Answers for one position of the operand in a role; None leaves it to the pull."""
 
 
 def unbroadcast(cotangent: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
