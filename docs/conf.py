@@ -1,0 +1,29 @@
+"""Sphinx settings of both languages; `make docs` passes the language."""
+
+import convtrace
+
+project = "convtrace"
+author = "The convtrace contributors"
+copyright = f"2026, {author}"  # noqa: A001 - the name that Sphinx reads
+version = release = convtrace.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+default_role = "literal"  # docstrings put code in single backquotes
+napoleon_custom_sections = ["Sources"]
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = "convtrace"
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0072B2", "color-brand-content": "#0072B2"},
+    "dark_css_variables": {"color-brand-primary": "#56B4E9", "color-brand-content": "#56B4E9"},
+}

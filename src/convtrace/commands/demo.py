@@ -1,0 +1,83 @@
+"""`convtrace demo`: the shortest tour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from convtrace.commands.options import Verb, output_options
+from convtrace.models.stack import WEIGHTS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HELP = """\
+How does a convolution with several channels work? Two small convolutions, every number of them
+printed, a receipt of one number of each layer, and the way from the last one down to the pixels.
+
+\b
+  convtrace demo
+  convtrace demo --height 5 --width 7 --kernel-size 3 --padding 1 --weights sobel
+  convtrace demo --code > demo.py
+
+The sizes are yours to choose; with none of them it is the example that this tool began with: an
+input that counts from 0 to 17, 2 channels of 3 × 3, and two layers of 2 × 2 kernels.
+"""
+
+
+def _sizes(function: F) -> F:
+    """Add the sizes. None has a default here: what is not given is left to the demo."""
+    whole = click.IntRange(min=1)
+    for name, kind, text in reversed(
+        (
+            ("height", whole, "Rows of the input. Default: 3."),
+            ("width", whole, "Columns of the input. Default: 3."),
+            ("in-channels", whole, "Channels of the input. Default: 2."),
+            ("out-channels", whole, "Channels that each layer makes. Default: 2."),
+            ("kernel-size", whole, "Rows and columns of each kernel. Default: 2."),
+            ("stride", whole, "Elements from one window to the next. Default: 1."),
+            ("padding", click.IntRange(min=0), "Zeros on every side. Default: 0."),
+            ("dilation", whole, "Elements from one tap to the next. Default: 1."),
+            ("groups", whole, "Groups that the channels are cut into. Default: 1."),
+            ("layers", whole, "Number of layers. Default: 2."),
+        )
+    ):
+        function = click.option(f"--{name}", type=kind, metavar="N", help=text)(function)
+    return function
+
+
+@click.command(
+    cls=Verb,
+    help=_HELP,
+    example="convtrace demo --kernel-size 3 --padding 1",
+    short_help="The shortest tour: a convolution, number by number.",
+)
+@_sizes
+@click.option("--transposed/--no-transposed", default=None, help="Transposed convolutions.")
+@click.option("--bias/--no-bias", default=None, help="Add a bias to each channel.")
+@click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    help="What the kernels hold. snippet (the default): one constant for each pair of channels. "
+    "random: whole numbers from -3 to 3. seed: as PyTorch draws them. identity: copies. sobel: "
+    "edges. blur: a weighted mean. sharpen: the middle against its neighbours. ones: a plain sum.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Seed of random weights. Default: 0.",
+)
+@click.option("--code", is_flag=True, help="Print a PyTorch script of it instead of running it.")
+@output_options
+def demo(code: bool, lang: str | None, color: str, **options: Any) -> None:
+    """Show the demo, or its code."""
+    from convtrace.commands.output import choose_language, make_console
+    from convtrace.demo import DemoOptions, demo_code, run_demo
+
+    chosen = DemoOptions(**{name: value for name, value in options.items() if value is not None})
+    if code:
+        click.echo(demo_code(chosen).rstrip("\n"))
+        return
+    run_demo(make_console(color), choose_language(lang), chosen)

@@ -1,0 +1,107 @@
+"""`convtrace why`: the receipt of a number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convtrace.address import Address, parse_address
+from convtrace.commands.options import Verb, model_options, output_options
+from convtrace.errors import AddressError, UsageError
+
+if TYPE_CHECKING:
+    from convtrace.graph import Trace
+
+_LIMIT = 64
+"""Terms of a receipt that are shown unless the reader asks for another number."""
+
+_HELP = """\
+Why is this number what it is? Shows its receipt: every multiplication that made it, grouped
+by input channel, with a total that is checked against what PyTorch returned.
+
+\b
+  convtrace why digits "conv2[0,5,3,3]"
+  convtrace why net.py:Net "conv1[0,0,4,7]" "input[0,0,4,7]" --input photo.png
+  convtrace why torchvision.models:resnet18 "layer1.0.conv1[0,3,20,20]" \\
+      --random 1,3,224,224 --weights resnet18.safetensors
+
+MODEL is file.py:object, package.module:object, or digits, a small trained network that ships
+with convtrace. The object is an nn.Module, a function without arguments that makes one, or a
+function of tensors.
+
+ADDRESS is the name of a step and one position an axis, counted from 0, in quotes, since
+shells have plans of their own for brackets: conv2[0,5,3,3] is sample 0, channel 5, row 3,
+column 3 of what conv2 returned. input[…] and conv2.weight[…] are numbers, too. `convtrace
+summary MODEL` lists the steps.
+
+Exit status: 0; 1 if a receipt does not match what PyTorch returned; 2 for bad input.
+"""
+
+
+@click.command(
+    cls=Verb,
+    help=_HELP,
+    example='convtrace why digits "conv2[0,5,3,3]"',
+    short_help="Show every multiplication behind a number.",
+)
+@click.argument("model")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@model_options
+@click.option("--all", "everything", is_flag=True, help="Show every term, with all its digits.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Show at most N terms of a receipt, and what the rest sums to. Default: {_LIMIT}.",
+)
+@output_options
+@click.pass_context
+def why(
+    ctx: click.Context,
+    addresses: tuple[str, ...],
+    everything: bool,
+    limit: int | None,
+    lang: str | None,
+    color: str,
+    **request: Any,
+) -> None:
+    """Explain numbers."""
+    if everything and limit is not None:
+        raise UsageError(
+            f"--all and --limit {limit} were both given\n"
+            "  --all shows every term; --limit cuts the list. Give one of them."
+        )
+    for text in addresses:
+        if "[" in text or "]" in text:
+            parse_address(text)  # before anything slow
+    from convtrace.commands.output import choose_language, make_console
+    from convtrace.commands.run import Request, print_rows, run
+    from convtrace.render.text import print_receipt
+
+    language = choose_language(lang)
+    console = make_console(color)
+    made = run(Request(**request), language)
+    receipts = [made.trace.why(_address(made.trace, text)) for text in addresses]
+    print_rows(made.rows, console, language)
+    for number, receipt in enumerate(receipts):
+        if number:
+            console.print("\n" + "─" * 60 + "\n", style="dim")
+        print_receipt(receipt, console, language, None if everything else limit or _LIMIT)
+    if any(receipt.verdict == "mismatch" for receipt in receipts):
+        ctx.exit(1)
+
+
+def _address(trace: Trace, text: str) -> Address:
+    """Read an address; of a bare name, say which positions it has."""
+    if "[" in text or "]" in text:
+        return parse_address(text)
+    name = text.strip()
+    value = trace.inputs.get(name) or trace.parameters.get(name) or trace.step(name).value
+    last = Address(name, tuple(size - 1 for size in value.shape))
+    first = Address(name, (0,) * len(value.shape))
+    raise AddressError(
+        f"{text!r} names a whole tensor, and a receipt is for one number\n"
+        f"  shape of {name}: {value.shape}\n"
+        f"  Add a position: {first} is its first number, {last} its last."
+    )
