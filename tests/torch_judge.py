@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 import convtrace as ct
 
@@ -123,7 +124,7 @@ def in_float64(step: ct.Step) -> Tensor:
     if settings["transposed"]:
         padding = [low for low, _ in pads]
     else:
-        x = torch.nn.functional.pad(x, [side for pair in reversed(pads) for side in pair])
+        x = F.pad(x, [side for pair in reversed(pads) for side in pair])
         padding = [0] * len(pads)
     result = torch.convolution(
         x,
@@ -137,3 +138,38 @@ def in_float64(step: ct.Step) -> Tensor:
         settings["groups"],
     )
     return result if settings["batched"] else result[0]
+
+
+def double(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensors in float64, without their history."""
+    return tuple(tensor.detach().double() for tensor in tensors)
+
+
+def exact_conv2d(x: Tensor, conv: nn.Conv2d, **changes: Any) -> Tensor:
+    """Compute a zero-padded `nn.Conv2d` in float64."""
+    settings: dict[str, Any] = {
+        "weight": conv.weight.detach().double(),
+        "bias": None if conv.bias is None else conv.bias.detach().double(),
+        "stride": conv.stride,
+        "padding": conv.padding,
+        "dilation": conv.dilation,
+        "groups": conv.groups,
+        **changes,
+    }
+    return F.conv2d(x.detach().double(), **settings)
+
+
+class TwoConvs(nn.Module):
+    """Two convolutions with a ReLU between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 3, 3, padding=1)
+        self.conv2 = nn.Conv2d(3, 2, (2, 3), stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(torch.relu(self.conv1(x)))
+
+    def exact(self, x: Tensor) -> Tensor:
+        """Output of the second convolution in float64, on what the first one returned."""
+        return exact_conv2d(torch.relu(self.conv1(x)), self.conv2)

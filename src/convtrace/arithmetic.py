@@ -47,7 +47,13 @@ class Arithmetic:
         return ", ".join(parts)
 
     def bound(
-        self, count: int, magnitude: float, exact: float, *, stored: str, partials: int = 0
+        self,
+        count: int,
+        magnitude: float,
+        exact: float,
+        *,
+        stored: str | None = None,
+        partials: int = 0,
     ) -> float:
         """Bound |stored result - exact sum|.
 
@@ -56,7 +62,7 @@ class Arithmetic:
             magnitude: Sum of their absolute values.
             exact: The exact sum.
             stored: Format of the operands as they are stored; where it is wider than `operands`
-                (TF32), rounding the operands counts as well.
+                (TF32), rounding the operands counts as well. None: as `operands`.
             partials: Where partial sums are stored: through how many of them a summand passes.
 
         Returns:
@@ -66,7 +72,7 @@ class Arithmetic:
         accumulate, result = FORMATS[self.accumulate], FORMATS[self.result]
         size = magnitude * (1 + 1e-12)
         error = 0.0
-        if FORMATS[self.operands].precision < FORMATS[stored].precision:
+        if FORMATS[self.operands].precision < FORMATS[stored or self.operands].precision:
             unit = FORMATS[self.operands].unit
             error += (2 * unit + unit * unit) * size
         error += gamma(count, accumulate.unit) * (size + error)
@@ -82,17 +88,28 @@ class Arithmetic:
                 error += math.ldexp(1.0, result.smallest_exponent)
         return error
 
-    def typical(self, count: int, magnitude: float, exact: float) -> float:
-        """Estimate the size that the error of this arithmetic really has."""
-        units = [FORMATS[self.accumulate].unit]
-        if self.operands != self.accumulate and self.operands == "tf32":
-            units.append(FORMATS[self.operands].unit)
+    def typical(
+        self,
+        count: int,
+        magnitude: float,
+        exact: float,
+        *,
+        stored: str | None = None,
+        partials: int = 0,
+    ) -> float:
+        """Estimate the size that the error of this arithmetic really has.
+
+        Arguments as in `bound`.
+        """
+        result = FORMATS[self.result]
+        scale = typical_scale(count, FORMATS[self.accumulate].unit, magnitude)
+        if FORMATS[self.operands].precision < FORMATS[stored or self.operands].precision:
+            scale += FORMATS[self.operands].unit * magnitude
         if self.partial_sums:
-            units.append(FORMATS[self.result].unit / 2)
-        scale = max(typical_scale(count, unit, magnitude) for unit in units)
+            scale += typical_scale(partials, result.unit, magnitude) / 2
         if self.result != self.accumulate:
-            scale += FORMATS[self.result].half_spacing(exact)
-        return scale
+            scale += result.half_spacing(exact)
+        return min(scale, self.bound(count, magnitude, exact, stored=stored, partials=partials))
 
     def may_overflow(self, magnitude: float) -> bool:
         """Whether a sum of summands of this total size can exceed the largest number."""

@@ -252,8 +252,10 @@ def round_to(value: float, tail: Callable[[], int], fmt: Format) -> float:
         up = sign > 0 or (sign == 0 and lower % 2 == 1)
     else:
         up = rest > 0.5
-    result = math.ldexp(float(lower + up), exponent)
-    return math.copysign(math.inf, result) if abs(result) > fmt.largest else result
+    largest = math.ldexp(fmt.largest, -exponent)
+    if abs(lower + up) > largest:
+        return math.copysign(math.inf, value)
+    return math.ldexp(float(lower + up), exponent)
 
 
 def gamma(count: int, unit: float) -> float:
@@ -265,12 +267,13 @@ def gamma(count: int, unit: float) -> float:
 
     Returns:
         gamma_n; from `n*u >= 1/2` on, where it explodes, `(1 + u)**n - 1`, which holds as well
-        (every summand is multiplied by at most n factors 1 + d, |d| <= u).
+        (every summand is multiplied by at most n factors 1 + d, |d| <= u), but at least 1, so
+        that the bound never shrinks.
     """
     product = count * unit
     if product < 0.5:
         return product / (1.0 - product)
-    return math.expm1(min(count * math.log1p(unit), 700.0))
+    return max(1.0, math.expm1(min(count * math.log1p(unit), 700.0)))
 
 
 def typical_scale(count: int, unit: float, magnitude: float) -> float:

@@ -81,6 +81,8 @@ class _Unknown:
     since: str
 
 
+_ITSELF = Law(1, ((0, 0),))
+
 _SOME = -1
 """Stands for the axis of an input that a window slides along, where it is unknown which."""
 
@@ -112,7 +114,7 @@ class Paths:
     def __init__(self, trace: Trace) -> None:
         self._inputs = trace.inputs
         self._reach: dict[str, _Reach] = {
-            name: {name: tuple(map(_itself, range(len(value.shape))))}
+            name: {name: tuple((Part(((axis, _ITSELF),)),) for axis in range(len(value.shape)))}
             for name, value in trace.inputs.items()
         }
         self._spatial: dict[str, set[int]] = {name: set() for name in trace.inputs}
@@ -172,10 +174,6 @@ class Paths:
             found = [_report(a, sizes[a], reach[a], step.shape, crowded) for a in axes]
             if found:
                 yield Field(name, tuple(found))
-
-
-def _itself(axis: int) -> tuple[Part, ...]:
-    return (Part(((axis, Law(1, ((0, 0),))),)),)
 
 
 def _combine(
@@ -244,7 +242,11 @@ def _report(
     axes = {out for part in parts for out, _ in part.laws}
     moving = {(out, law) for part in parts for out, law in part.laws if law.advance}
     along = {out for out, _ in moving}
-    steady = len(along) == 1 and not along & crowded and all(_is_steady(law) for _, law in moving)
+    steady = (
+        len(along) == 1
+        and not along & crowded
+        and all(_is_steady(law, shape[out]) for out, law in moving)
+    )
     still = any(not part.laws for part in parts)  # a branch that reads one interval for all outputs
     strides = {law.stride for _, law in moving} | ({Fraction(0)} if still else set())
     return AxisField(
@@ -256,15 +258,14 @@ def _report(
     )
 
 
-def _is_steady(law: Law) -> bool:
+def _is_steady(law: Law, size: int) -> bool:
     """Return whether the interval stays near where its stride says, and does not jump back."""
-    first = next(bound for bound in law.bounds if bound)
-    longest = max(bound[1] - bound[0] + 1 for bound in law.bounds if bound)
-    return all(
-        abs(bound[0] - first[0] - law.stride * phase) <= longest + abs(law.stride)
-        for phase, bound in enumerate(law.bounds)
-        if bound
-    )
+    if law.period < size:
+        return True
+    seen = [(o, bound) for o, bound in enumerate(law.bounds) if bound]
+    longest = max(high - low + 1 for _, (low, high) in seen)
+    apart = [low - law.stride * o for o, (low, _) in seen]
+    return max(apart) - min(apart) <= longest + abs(law.stride)
 
 
 def _at_origin(part: Part) -> tuple[int, int] | None:
@@ -297,4 +298,4 @@ def _largest(parts: tuple[Part, ...], shape: tuple[int, ...], axes: set[int]) ->
         hull(part.fixed or part.laws[0][1].at(position) for part in parts)
         for position in range(shape[next(iter(axes))])
     )
-    return max((span[1] - span[0] + 1 for span in spans if span), default=0)
+    return max((high - low + 1 for low, high in filter(None, spans)), default=0)

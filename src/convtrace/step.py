@@ -54,6 +54,11 @@ class Value:
         """Name of the element type, e.g. `float32`."""
         return str(self.data.dtype).removeprefix("torch.")
 
+    @property
+    def is_integer(self) -> bool:
+        """Whether the elements are whole numbers or truth values."""
+        return self.dtype.startswith(("int", "uint", "bool"))
+
     def check(self) -> None:
         """Raise `TensorChangedError` if the tensor was overwritten since it was recorded."""
         now, expected = version_of(self.data), self._version

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_judge import assert_nothing_mismatches, assert_receipt_holds
 
 import convtrace as ct
-from torch_judge import assert_nothing_mismatches, assert_receipt_holds
 
 
 @pytest.fixture(autouse=True)
@@ -316,7 +316,7 @@ def test_inputs_are_numbered_in_order() -> None:
 
 def test_an_input_given_twice_is_one_input() -> None:
     x = torch.randn(1, 1, 3, 3)
-    trace = ct.trace(lambda a, b: F.conv2d(a, b), x, x)
+    trace = ct.trace(lambda a, b: F.conv2d(a, b, padding=1), x, x)
     assert dict(trace.step("conv2d").operands) == {"input": "input", "weight": "input"}
 
 
@@ -420,7 +420,7 @@ def test_the_shape_of_a_step_does_not_depend_on_what_happens_to_its_tensors_late
     trace = ct.trace(nn.Conv2d(1, 1, 1), x)
     x.transpose_(2, 3)
     assert trace.step("conv2d").shape == (1, 1, 3, 4)
-    with pytest.raises(ct.TensorChangedError, match="^input"):
+    with pytest.raises(ct.TensorChangedError, match=r"^input"):
         trace.why("conv2d[0,0,0,0]")
 
 
@@ -496,6 +496,81 @@ def test_arithmetic_with_plain_numbers_is_certified(key: str, dtype: torch.dtype
     }
     trace = ct.trace(lambda x: operations[key](conv(x)), x)
     assert_nothing_mismatches(trace, count=12)
+
+
+OPERATORS: dict[str, Callable[[Tensor], Any]] = {
+    "to int": lambda t: t.int(),
+    "to bool": lambda t: t.bool(),
+    "view as int": lambda t: t.view(torch.int32),
+    "sum of bool": lambda t: (t > 0).sum(1),
+    "mean of int": lambda t: t.int().sum(),
+    "power": lambda t: t**2,
+    "power of": lambda t: 2**t,
+    "sqrt": lambda t: t.abs().sqrt(),
+    "rsqrt": lambda t: t.abs().add(0.1).rsqrt(),
+    "reciprocal": lambda t: 1 / t,
+    "log": lambda t: t.abs().log(),
+    "masked_fill": lambda t: t.masked_fill(t > 0, 0.0),
+    "masked_fill, -inf": lambda t: t.masked_fill(t > 0, float("-inf")).softmax(1),
+    "where": lambda t: torch.where(t > 0, t, 0.5),
+    "where, two": lambda t: torch.where(t > 0, t, t * 2),
+    "clamp": lambda t: t.clamp(-0.1, 0.3),
+    "gather": lambda t: t.gather(1, torch.tensor([[[[3]]]])),
+    "sort": lambda t: t.sort(1)[0],
+    "topk": lambda t: t.flatten(1).topk(3)[0],
+    "index": lambda t: t[:, [0, 2]],
+    "mask": lambda t: t[t > 0],
+    "cumsum": lambda t: t.cumsum(1),
+    "matmul": lambda t: t @ t,
+    "einsum": lambda t: torch.einsum("nchw,nchv->nhwv", t, t),
+    "mean": lambda t: t.mean((2, 3), keepdim=True),
+    "var": lambda t: t.var((2, 3)),
+    "amax": lambda t: t.amax((2, 3)),
+    "norm": lambda t: t.norm(dim=1),
+    "lerp": lambda t: torch.lerp(t, t * 2, 0.3),
+    "addcmul": lambda t: torch.addcmul(t, t, t, value=0.1),
+    "maximum": lambda t: torch.maximum(t, -t),
+    "as_strided": lambda t: t.as_strided((2, 2), (1, 9)),
+    "complex": lambda t: torch.complex(t, t).abs(),
+    "fft": lambda t: torch.fft.rfft2(t).real,
+    "stft": lambda t: torch.stft(
+        t.flatten().repeat(4), 8, window=torch.hann_window(8), return_complex=True
+    ).abs(),
+    "lstm": lambda t: nn.LSTM(3, 2)(t[0])[0],
+    "attention": lambda t: F.scaled_dot_product_attention(t, t, t),
+    "layer_norm": lambda t: F.layer_norm(t, (3, 3)),
+    "group_norm": lambda t: F.group_norm(t, 2),
+    "instance_norm": F.instance_norm,
+    "max_pool2d": lambda t: F.max_pool2d(t, 2, 1, padding=1),
+    "avg_pool2d": lambda t: F.avg_pool2d(t, 2, 1, padding=1),
+    "adaptive_avg_pool2d": lambda t: F.adaptive_avg_pool2d(t, 2),
+    "interpolate": lambda t: F.interpolate(t, scale_factor=2.5, mode="bilinear"),
+    "nearest": lambda t: F.interpolate(t, size=(5, 4)),
+    "grid_sample": lambda t: F.grid_sample(t, torch.zeros(1, 2, 2, 2), align_corners=False),
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "hardswish": F.hardswish,
+    "prelu": lambda t: F.prelu(t, torch.tensor([0.2])),
+    "glu": lambda t: F.glu(t, 1),
+    "softmax": lambda t: t.softmax(1),
+    "dropout": lambda t: F.dropout(t, 0.5),
+    "cross_entropy": lambda t: F.cross_entropy(t.flatten(1), torch.tensor([1])),
+    "linear": lambda t: F.linear(t, torch.ones(2, 3), torch.ones(2)),
+    "bool out": lambda t: t > 0,
+    "argmax": lambda t: t.argmax(1),
+    "item": lambda t: t * t.sum().item(),
+}
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+def test_what_follows_a_convolution_has_receipts_that_hold_or_is_opaque(
+    operator: Callable[[Tensor], Any],
+) -> None:
+    conv, x = nn.Conv2d(1, 4, 1), torch.randn(1, 1, 3, 3)
+    trace = ct.trace(lambda x: operator(conv(x)), x)
+    assert "conv" in trace.steps
+    assert_nothing_mismatches(trace, count=6)
 
 
 # Asking for what is not there --------------------------------------------------------------------

@@ -7,14 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-import convtrace as ct
 from torch_judge import (
     assert_certified,
     assert_convolutions_certified,
     assert_nothing_mismatches,
     assert_receipt_holds,
 )
+
+import convtrace as ct
 
 
 @pytest.fixture(autouse=True)

@@ -45,9 +45,9 @@ def hooks_of(model: nn.Module) -> list[Any]:
     """List every hook of every module and every global one, by identity."""
     tables: list[Any] = [getattr(module_hooks, name, {}) for name in _GLOBAL_HOOKS]
     tables += [getattr(m, name, {}) for m in model.modules() for name in _HOOKS]
-    return [
-        [(key, id(value)) for key, value in dict(table).items()] for table in tables
-    ] + [[(id(p), len(p._backward_hooks or {})) for p in model.parameters()]]
+    return [[(key, id(value)) for key, value in dict(table).items()] for table in tables] + [
+        [(id(p), len(p._backward_hooks or {})) for p in model.parameters()]
+    ]
 
 
 def bits(tensor: Tensor | None) -> Any:
@@ -89,7 +89,7 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
         assert after[key] == value, f"{key} changed"
 
 
-class Failure(Exception):
+class FailureError(Exception):
     """What the models of this file raise."""
 
 
@@ -146,7 +146,7 @@ def _raise(error: BaseException) -> Callable[[], Any]:
 
 ENDINGS: dict[str, tuple[Callable[[], Any], type[BaseException] | None]] = {
     "success": (lambda: None, None),
-    "an exception in a submodule": (_raise(Failure("no")), ct.ModelError),
+    "an exception in a submodule": (_raise(FailureError("no")), ct.ModelError),
     "KeyboardInterrupt": (_raise(KeyboardInterrupt()), KeyboardInterrupt),
     "SystemExit": (_raise(SystemExit(3)), SystemExit),
     "GeneratorExit": (_raise(GeneratorExit()), GeneratorExit),
@@ -240,7 +240,7 @@ def test_hooks_of_the_user_stay_and_still_run() -> None:
 
 
 def _fail(*args: Any) -> None:
-    raise Failure("no")
+    raise FailureError("no")
 
 
 def _register_forward(model: nn.Module) -> Any:
@@ -274,7 +274,7 @@ def test_the_model_is_as_it_was_after_an_exception_in_a_hook(
     handle = register(model)
     try:
         before, drawn = state_of(model), random_states()
-        with pytest.raises(ct.ModelError, match="Failure"):
+        with pytest.raises(ct.ModelError, match="FailureError"):
             ct.trace(model, x, keep=keep)
         assert_same(before, state_of(model))
         assert_same(drawn, random_states())
@@ -404,7 +404,7 @@ def test_a_model_is_as_it_was_although_it(
     def act(module: nn.Module) -> None:
         deed(module)
         if fails:
-            raise Failure("no")
+            raise FailureError("no")
 
     model, x = Doer(act), torch.randn(1, 2, 6, 6)
     before = state_of(model)
@@ -417,24 +417,24 @@ def test_a_model_is_as_it_was_although_it(
 
 
 def _in_a_closure(net: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda x: net(x)
+    return lambda x: net(x).relu()
 
 
 def _in_a_list(net: nn.Module) -> Callable[[Tensor], Tensor]:
     nets = [net]
-    return lambda x: nets[0](x)
+    return lambda x: nets[0](x).relu()
 
 
 def _in_a_dict(net: nn.Module) -> Callable[[Tensor], Tensor]:
     nets = {"net": net}
-    return lambda x: nets["net"](x)
+    return lambda x: nets["net"](x).relu()
 
 
 def _in_a_function_in_a_closure(net: nn.Module) -> Callable[[Tensor], Tensor]:
     def inner(x: Tensor) -> Tensor:
         return net(x)
 
-    return lambda x: inner(x)
+    return lambda x: inner(x).relu()
 
 
 def _in_a_partial(net: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -468,7 +468,7 @@ def _in_an_object(net: nn.Module) -> Callable[[Tensor], Tensor]:
 
     holder = Holder()
     holder.net = net  # type: ignore[attr-defined]
-    return lambda x: holder.net(x)  # type: ignore[attr-defined]
+    return lambda x: holder.net(x).relu()  # type: ignore[attr-defined]
 
 
 def _in_a_plain_list_of_a_module(net: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -484,7 +484,7 @@ def _in_a_plain_list_of_a_module(net: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def _behind_a_decorator(net: nn.Module) -> Callable[[Tensor], Tensor]:
-    return torch.no_grad()(lambda x: net(x))
+    return torch.no_grad()(lambda x: net(x).relu())
 
 
 PLACES = [
@@ -506,10 +506,17 @@ PLACES = [
 def test_a_network_is_as_it_was_wherever_a_callable_keeps_it(
     place: Callable[[nn.Module], Callable[[Tensor], Tensor]], fails: bool, keep: Any
 ) -> None:
-    net = Everything(_raise(Failure("no")) if fails else lambda: None)
+    net = Everything(_raise(FailureError("no")) if fails else lambda: None)
     x = torch.randn(4, 2, 6, 6)
     before = state_of(net)
     run(place(net), x, keep=keep)
+    assert_same(before, state_of(net))
+
+
+def test_a_network_given_as_an_argument_is_as_it_was(keep: Any) -> None:
+    net, x = Everything(), torch.randn(4, 2, 6, 6)
+    before = state_of(net)
+    ct.trace(lambda net, x: net(x), net, x, keep=keep)
     assert_same(before, state_of(net))
 
 
@@ -656,7 +663,7 @@ def test_a_failed_trace_frees_what_it_held() -> None:
     def model(x: Tensor) -> Tensor:
         y = torch.conv2d(x, torch.ones(1, 1, 1, 1))
         seen.append(weakref.ref(y))
-        raise Failure("no")
+        raise FailureError("no")
 
     error = run(model, torch.randn(1, 1, 2, 2))
     assert isinstance(error, ct.ModelError)
@@ -669,12 +676,12 @@ def test_a_failed_trace_frees_what_it_held() -> None:
 
 
 def test_the_error_of_a_failing_model_chains_the_cause_and_names_the_place() -> None:
-    model = Everything(_raise(Failure("the reason")))
+    model = Everything(_raise(FailureError("the reason")))
     with pytest.raises(ct.ModelError) as caught:
         ct.trace(model, torch.randn(4, 2, 6, 6))
-    assert isinstance(caught.value.__cause__, Failure)
+    assert isinstance(caught.value.__cause__, FailureError)
     text = str(caught.value)
-    assert "Failure while inner.0 ran" in text
+    assert "FailureError while inner.0 ran" in text
     assert "the reason" in text
     assert "left as it was" in text
 
@@ -688,7 +695,7 @@ def test_the_error_names_the_failing_module_although_another_returned_none() -> 
         def __init__(self) -> None:
             super().__init__()
             self.silent = Silent()
-            self.failing = Interrupting(_raise(Failure("no")))
+            self.failing = Interrupting(_raise(FailureError("no")))
 
         def forward(self, x: Tensor) -> Tensor:
             self.silent(x)
@@ -702,13 +709,15 @@ def test_an_exception_that_the_model_handles_itself_does_not_confuse_names() -> 
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.failing = nn.Sequential(nn.Conv2d(2, 2, 1), Interrupting(_raise(Failure("no"))))
+            self.failing = nn.Sequential(
+                nn.Conv2d(2, 2, 1), Interrupting(_raise(FailureError("no")))
+            )
             self.fallback = nn.Conv2d(2, 2, 3)
 
         def forward(self, x: Tensor) -> Tensor:
             try:
                 return self.failing(x)
-            except Failure:
+            except FailureError:
                 return torch.relu(self.fallback(x))
 
     trace = ct.trace(Model(), torch.randn(1, 2, 5, 5))
@@ -719,13 +728,13 @@ def test_a_failure_after_one_that_was_handled_names_the_second_place() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first = Interrupting(_raise(Failure("one")))
-            self.second = Interrupting(_raise(Failure("two")))
+            self.first = Interrupting(_raise(FailureError("one")))
+            self.second = Interrupting(_raise(FailureError("two")))
 
         def forward(self, x: Tensor) -> Tensor:
             try:
                 return self.first(x)
-            except Failure:
+            except FailureError:
                 return self.second(x)
 
     with pytest.raises(ct.ModelError, match=r"(?s)while second ran.*two"):

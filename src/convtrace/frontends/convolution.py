@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,11 +23,7 @@ def per_axis(name: str, value: Ints, axes: int) -> tuple[int, ...]:
         >>> per_axis("stride", 2, axes=3)
         (2, 2, 2)
     """
-    try:
-        values = (value,) if isinstance(value, int) else tuple(value)
-        numbers = tuple(int(v.__index__()) for v in values)
-    except (TypeError, AttributeError):
-        numbers = ()
+    numbers = _whole(value)
     if len(numbers) == 1:
         numbers *= axes
     if len(numbers) != axes:
@@ -36,6 +33,18 @@ def per_axis(name: str, value: Ints, axes: int) -> tuple[int, ...]:
             f"  Give one whole number, or {axes} of them."
         )
     return numbers
+
+
+def _whole(value: Any) -> tuple[int, ...]:
+    """Read a whole number, or several, of any library; `()` where it is something else."""
+    try:
+        return (operator.index(value),)
+    except TypeError:
+        pass
+    try:
+        return () if isinstance(value, str) else tuple(operator.index(v) for v in value)
+    except TypeError:
+        return ()
 
 
 def pads_of(
@@ -75,7 +84,9 @@ def pads_of(
             f"unknown padding: {padding!r}\n"
             "  Padding is 'same', 'valid', a number, one number an axis, or (low, high) an axis."
         )
-    if isinstance(padding, Sequence) and any(isinstance(p, Sequence) for p in padding):
+    if hasattr(padding, "tolist"):
+        padding = padding.tolist()
+    if isinstance(padding, Sequence) and any(hasattr(p, "__len__") for p in padding):
         pairs = tuple(per_axis("padding (low, high)", p, 2) for p in padding)
         if len(pairs) != len(kernel):
             raise ShapeError(
@@ -121,7 +132,11 @@ def canonical(
         ShapeError: Shapes and settings disagree.
         EmptyTensorError: A shape has a zero in it.
     """
-    axes = len(weight_shape) - 2
+    axes = max(len(weight_shape) - 2, 0)
+    count = _whole(groups)
+    if len(count) != 1:
+        raise ShapeError(f"{name}: groups must be a whole number\n  groups = {groups!r}")
+    (groups,) = count
     if axes < 1 or len(input_shape) not in (axes + 1, axes + 2):
         raise ShapeError(
             f"{name}: input and weight disagree on the number of axes\n"

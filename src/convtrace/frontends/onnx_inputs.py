@@ -97,7 +97,6 @@ def match_inputs(
     if unknown or missing:
         raise UsageError(_name_message(unknown, missing, expected))
     found = {name: _converted(known[name], array, expected) for name, array in arrays.items()}
-    _check_symbols(found, known, expected)
     return {e.name: found[e.name] for e in expected if e.name in found}
 
 
@@ -162,22 +161,3 @@ def _converted(
             "  Give it at least one number on every axis."
         )
     return array
-
-
-def _check_symbols(
-    found: Mapping[str, NDArray[Any]],
-    known: Mapping[str, Expected],
-    expected: tuple[Expected, ...],
-) -> None:
-    """Raise unless a size with a name is the same wherever that name stands."""
-    sizes: dict[str, tuple[str, int]] = {}
-    for name, array in found.items():
-        for symbol, size in zip(known[name].shape or (), array.shape, strict=False):
-            if not isinstance(symbol, str):
-                continue
-            first, earlier = sizes.setdefault(symbol, (name, size))
-            if earlier != size:
-                raise ShapeError(
-                    f"{first} and {name} disagree on {symbol}: {earlier} and {size}\n"
-                    f"{_listed(expected)}"
-                )

@@ -303,16 +303,19 @@ def _draft_linear(group: list[Record], call: FunctionCall) -> Draft | None:
     read = products[0].read
     makers = {id(held): r for r in group for held in r.outputs}
 
-    def before(tensor: torch.Tensor, op: str) -> Held:
+    def before(tensor: torch.Tensor, *ops: str) -> Held:
         held = read[id(tensor)]
         maker = makers.get(id(held))
-        return next(iter(maker.read.values())) if maker and maker.op == op else held
+        return next(iter(maker.read.values())) if maker and maker.op in ops else held
 
     if products[0].op == "aten::linear":
         factors, bias = (read[id(bound["input"])], read[id(bound["weight"])]), bound["bias"]
     else:
         left, right = ("mat1", "mat2") if products[0].op == "aten::addmm" else ("self", "mat2")
-        factors = (before(bound[left], "aten::view"), before(bound[right], "aten::t"))
+        factors = (
+            before(bound[left], "aten::view", "aten::unsqueeze"),
+            before(bound[right], "aten::t"),
+        )
         bias = bound["self"] if products[0].op == "aten::addmm" else None
     operands = {"input": factors[0], "weight": factors[1]}
     if bias is not None:

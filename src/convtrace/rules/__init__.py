@@ -89,7 +89,8 @@ GATES = frozenset({"sigmoid", "hardsigmoid", "softmax", "tanh"})
 def rule_of(step: Step) -> Rule:
     """Return what is known of a step; nothing is, of an opaque one."""
     if step.sources is not None:
-        return MOVE
+        cut = step.value.is_integer and not step.values[step.moved[0]].is_integer
+        return Rule("opaque") if cut else MOVE  # a cast to whole numbers is no move
     if step.attributes.get("output", 0):
         return Rule("opaque")  # a second output: indices, statistics
     return RULES.get(step.kind, Rule("opaque"))

@@ -16,6 +16,7 @@ from convtrace.certify import certify
 from convtrace.errors import NoValueError
 from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
+from convtrace.rules.pointwise import unit_of
 from convtrace.rules.pulling import Pulled, Run
 from convtrace.step import Step
 
@@ -105,5 +106,5 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         present=np.ones(len(values), dtype=np.bool_),
         layout=Listed(tuple(sources), (None,) * len(sources)),
         reporter=reporter,
-        slack=size,
+        slack=8 * unit_of(step) * size,
     )

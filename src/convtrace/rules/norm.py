@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
+from convtrace.rules.pointwise import unit_of
 from convtrace.rules.pulling import Pulled, Run
 from convtrace.step import Step
 
@@ -104,7 +106,7 @@ def why_batch_norm(step: Step, index: tuple[int, ...], reporter: str) -> Receipt
         layout=Listed((Address(source.name, index),), (None,)),
         bias=shift,
         reporter=reporter,
-        slack=_slack(stored, scale, float(source.item(index).real)),
+        slack=8 * unit_of(step) * _size(stored, scale, float(source.item(index).real)),
     )
 
 
@@ -124,6 +126,7 @@ def why_own_statistics(step: Step, index: tuple[int, ...], reporter: str) -> Rec
     )
     scale = weight / sigma
     value = float(source.item(index).real)
+    size = (abs(value) + float(np.abs(values).mean())) * abs(scale) * math.sqrt(values.size)
     return certify(
         step,
         index,
@@ -133,8 +136,7 @@ def why_own_statistics(step: Step, index: tuple[int, ...], reporter: str) -> Rec
         layout=Listed((Address(source.name, index),), (None,)),
         bias=bias - mean * scale,
         reporter=reporter,
-        slack=(abs(value) + float(np.abs(values).mean())) * abs(scale) * np.sqrt(values.size)
-        + abs(bias),
+        slack=8 * unit_of(step) * (size + abs(bias)),
     )
 
 
@@ -155,6 +157,6 @@ def _group_of(
     return (everything, slice(index[1], index[1] + 1), *rest), (index[1],)
 
 
-def _slack(stored: dict[str, float], scale: float, value: float) -> float:
+def _size(stored: dict[str, float], scale: float, value: float) -> float:
     """Size of the numbers that the framework rounds on its way to scale and shift."""
     return abs(scale * value) + abs(stored["running_mean"] * scale) + abs(stored.get("bias", 0.0))

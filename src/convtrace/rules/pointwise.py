@@ -8,6 +8,7 @@ import numpy as np
 
 from convtrace.address import Address
 from convtrace.certify import certify
+from convtrace.exact import FORMATS
 from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
 from convtrace.rules.pulling import Pulled, Run, unbroadcast
@@ -42,8 +43,8 @@ def why_quotient(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     value = source.item(broadcast(index, source.shape))
     with np.errstate(all="ignore"):
         factor = (np.float64(1.0) / np.float64(divisor)).item()
-    size = abs(value * factor)
-    return _listed(step, index, [(source, factor, None)], reporter, slack=size)
+    slack = 8 * unit_of(step) * abs(value * factor)
+    return _listed(step, index, [(source, factor, None)], reporter, slack=slack)
 
 
 def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
@@ -69,8 +70,13 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     place = tuple(index[1] if size > 1 else 0 for size in shape)
     value, zero = float(at_z[place]), float(at_zero[place])
     gate = (value - zero) / z if z else 0.0
-    size = 4 * (abs(value) + abs(zero) + abs(z))
-    return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack=size)
+    slack = 32 * unit_of(step) * (abs(value) + abs(zero) + abs(z))
+    return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack)
+
+
+def unit_of(step: Step) -> float:
+    """Return the unit roundoff that a step computes with."""
+    return FORMATS[step.arithmetic.accumulate].unit if step.arithmetic else 0.0
 
 
 def sum_factors(step: Step) -> dict[str, Any]:
@@ -88,13 +94,23 @@ def why_sum(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     if "other" not in step.values:
         bias = step.attributes["other"] * factors["other"]
     roles = [role for role in ("self", "other") if role in step.values]
-    return _listed(
-        step,
-        index,
-        [(step.values[role], factors[role], None) for role in roles],
-        reporter,
-        bias,
-    )
+    parts = [(step.values[role], factors[role], None) for role in roles]
+    # Factors are Python numbers, which the framework rounds to the dtype first.
+    slack = 0.0 if bias is None else stored_slack(step, bias, 1.0)
+    for value, factor, _ in parts:
+        if factor not in (-1, 1):
+            slack += stored_slack(step, factor, value.item(broadcast(index, value.shape)))
+    return _listed(step, index, parts, reporter, bias, slack)
+
+
+def stored_slack(step: Step, factor: Number, value: Number) -> float:
+    """Bound what rounding a factor to the dtype of the step changes in its product."""
+    if step.arithmetic is None:
+        return 0.0
+    fmt = FORMATS[step.arithmetic.result]
+    if step.arithmetic.result == "float64" or not np.isfinite(abs(value)):
+        return 0.0
+    return 2 * fmt.unit * abs(factor * value) + fmt.smallest * (1 + abs(value))
 
 
 def why_product(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
@@ -102,7 +118,9 @@ def why_product(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     source = step.values["self"]
     other = step.values.get("other")
     if other is None:
-        return _listed(step, index, [(source, step.attributes["other"], None)], reporter)
+        factor = step.attributes["other"]
+        slack = stored_slack(step, factor, source.item(index))
+        return _listed(step, index, [(source, factor, None)], reporter, slack=slack)
     at = broadcast(index, other.shape)
     return _listed(step, index, [(source, other.item(at), Address(other.name, at))], reporter)
 
@@ -112,7 +130,9 @@ def why_relu(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     source = step.values["self"]
     value = source.item(index)
     gate = 0 if value.real < 0 else 1
-    return _listed(step, index, [(source, gate, None)], reporter)
+    # A shut gate lets nothing through, not even infinity (0 x infinity would be NaN).
+    shut = gate == 0 and not np.isfinite(value)
+    return _listed(step, index, [(source, gate, None)], reporter, present=not shut)
 
 
 def pull_sum(run: Run, cotangent: torch.Tensor) -> Pulled:
@@ -193,6 +213,8 @@ def _listed(
     reporter: str,
     bias: Number | None = None,
     slack: float = 0.0,
+    *,
+    present: bool = True,
 ) -> Receipt:
     places = [broadcast(index, value.shape) for value, _, _ in parts]
     inputs: list[Any] = [
@@ -203,7 +225,7 @@ def _listed(
         index,
         inputs=np.array(inputs),
         weights=np.array([weight for _, weight, _ in parts]),
-        present=np.ones(len(parts), dtype=np.bool_),
+        present=np.full(len(parts), present),
         layout=Listed(
             tuple(
                 Address(value.name, place)
