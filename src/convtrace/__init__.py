@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from convtrace.errors import UnsafeFileError as UnsafeFileError
     from convtrace.errors import UsageError as UsageError
     from convtrace.frontends.arrays import from_arrays as from_arrays
+    from convtrace.frontends.onnx import from_onnx as from_onnx
     from convtrace.frontends.torch import trace as trace
     from convtrace.graph import Trace as Trace
     from convtrace.receipt import Receipt as Receipt
@@ -50,6 +51,7 @@ _HOMES: dict[str, str] = {
     "Term": "receipt",
     "Trace": "graph",
     "from_arrays": "frontends.arrays",
+    "from_onnx": "frontends.onnx",
     "trace": "frontends.torch",
     **dict.fromkeys(
         [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convtrace.errors import AddressError
 
-_PATTERN = re.compile(r"\s*(?P<step>[^\[\]\s][^\[\]]*?)\s*\[(?P<index>[^\[\]]*)\]\s*")
+_PATTERN = re.compile(r"\s*(?P<step>[^\[\]\s].*?)\s*\[(?P<index>[^\[\]]*)\]\s*")
 _INTEGER = re.compile(r"\d+")
 
 

@@ -254,7 +254,8 @@ class Trace:
         return Address(step.name, at.index)
 
     def _find(self, name: str) -> Value:
-        step = self.steps.get(name) or self.steps.get(self.aliases.get(name, ""))
+        name = name if name in self.steps else self.aliases.get(name, name)
+        step = self.steps.get(name)
         value = step.value if step else self.inputs.get(name) or self.parameters.get(name)
         if value is None:
             raise self._unknown(name)

@@ -108,7 +108,7 @@ class Paths:
     """Where the paths from every step of a trace lead in its inputs.
 
     Args:
-        trace: Any trace; its steps are visited in the order they ran.
+        trace: Any trace.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -233,8 +233,8 @@ def _report(
 ) -> AxisField:
     if not parts:
         return AxisField(axis, input_size, 0, (), None)
-    low = hull(_at_origin(part) for part in parts)
-    start = low and low[0]
+    first = hull(map(_at_origin, parts))
+    start = first and first[0]
     if len(parts) == 1 and parts[0].fixed:
         low, high = parts[0].fixed
         everything = covers(parts[0].fixed, input_size)
@@ -294,8 +294,6 @@ def _largest(parts: tuple[Part, ...], shape: tuple[int, ...], axes: set[int]) ->
         )
     if len(axes) != 1:
         return None
-    spans = (
-        hull(part.fixed or part.laws[0][1].at(position) for part in parts)
-        for position in range(shape[next(iter(axes))])
-    )
+    size = shape[next(iter(axes))]
+    spans = (hull(p.fixed or p.laws[0][1].at(o) for p in parts) for o in range(size))
     return max((high - low + 1 for low, high in filter(None, spans)), default=0)

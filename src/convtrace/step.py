@@ -202,19 +202,30 @@ def _numpy_view(value: Value) -> NDArray[Any] | None:
 
     tensor = value.data
     if tensor.layout is not torch.strided or tensor.is_meta:
-        raise NoValueError(
-            f"{value.name} has no numbers to read\n"
-            f"  layout {tensor.layout}, device {tensor.device}\n"
-            "  convtrace reads dense tensors: call .to_dense(), or make the model on a real device."
-        )
+        raise _no_value(value)
     if tensor.device.type != "cpu" or value.dtype not in _NUMPY_DTYPES:
         return None
-    return tensor.detach().resolve_conj().resolve_neg().numpy()
+    try:
+        return tensor.detach().resolve_conj().resolve_neg().numpy()
+    except (RuntimeError, TypeError) as error:
+        raise _no_value(value) from error
+
+
+def _no_value(value: Value) -> NoValueError:
+    return NoValueError(
+        f"{value.name} has no numbers to read\n"
+        f"  {type(value.data).__name__}, dtype {value.dtype}, layout {value.data.layout}, "
+        f"device {value.data.device}\n"
+        "  convtrace reads dense tensors: call .to_dense() or .dequantize(), or make the model on a\n"
+        "  real device."
+    )
 
 
 def _fetch(value: Value, slices: tuple[int | slice, ...]) -> NDArray[Any]:
     import torch
 
+    if value.dtype.startswith(("qint", "quint")):
+        raise _no_value(value)
     window = value.data.detach()[slices]
     if window.dtype not in (torch.bool, torch.complex64, torch.complex128) and (
         window.is_floating_point()

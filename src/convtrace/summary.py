@@ -145,14 +145,22 @@ def macs(step: Step) -> int | None:
         return numbers * (channels // step.attributes["groups"]) * math.prod(kernel)
     if step.kind == "linear":
         return outputs * step.values["input"].shape[-1]
-    left = {"mm": "self", "bmm": "self", "addmm": "mat1", "baddbmm": "batch1"}.get(step.kind)
-    if left:
-        return outputs * step.values[left].shape[-1]
+    if step.kind in _LEFT_FACTORS:
+        return outputs * step.values[_LEFT_FACTORS[step.kind]].shape[-1]
     if step.kind.startswith("scaled_dot_product") and not step.attributes.get("output", 0):
         query, key = step.values["query"].shape, step.values["key"].shape
         return math.prod(query[:-1]) * key[-2] * query[-1] + outputs * key[-2]
     return None
 
+
+_LEFT_FACTORS = {
+    "mm": "self",
+    "bmm": "self",
+    "matmul": "self",
+    "addmm": "mat1",
+    "baddbmm": "batch1",
+}
+"""Matrix products, and the role of their left factor."""
 
 _STATISTICS = ("running_mean", "running_var")
 

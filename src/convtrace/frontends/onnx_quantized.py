@@ -17,7 +17,8 @@ import torch
 from convtrace.frontends.onnx_forms import Call, Form, Replay, Tensors, Translator
 from convtrace.frontends.onnx_run import Node
 from convtrace.frontends.onnx_windows import convolution_attributes, replay_convolution
-from convtrace.rules.quantized import LIMITS, along, requantize_tensor
+from convtrace.rules.quantized import LIMITS
+from convtrace.rules.quantized_pull import along, requantize_tensor
 
 _QLINEAR = (
     "input input_scale input_zero_point weight weight_scale weight_zero_point output_scale "
@@ -54,10 +55,10 @@ def _matmul_integer(call: Call) -> Form | None:
 
 
 def _rows_by_columns(call: Call, place: int) -> bool:
-    """Whether the second factor is one matrix, and zero points are those of whole tensors."""
-    rows = call.name(place + 2 if place == 3 else 2)
-    single = rows not in call.run.values or call.run.values[rows].size == 1
-    return call.array(place).ndim == 2 and (place == 3 or single)
+    """Whether the second factor is one matrix, and the first has one scale and one zero point."""
+    names = [call.name(2), *([call.name(1)] if place > 1 else [])]
+    values = [call.run.values[name] for name in names if name in call.run.values]
+    return call.array(place).ndim == 2 and all(value.size == 1 for value in values)
 
 
 def _matrix_product(operands: Tensors) -> torch.Tensor:
@@ -84,7 +85,7 @@ def _centred(replay: Replay) -> Replay:
 
 def _requantized(replay: Replay, axis: int, dtype: str) -> Replay:
     centred = _centred(replay)
-    return lambda operands: requantize_tensor(centred(operands), operands, axis, dtype)
+    return lambda operands: requantize_tensor(centred(operands), operands, axis, *LIMITS[dtype])
 
 
 # Into quantized numbers and out of them ----------------------------------------------------------
@@ -138,32 +139,37 @@ def _dequantize(call: Call) -> Form | None:
 def _convolution_before(call: Call) -> tuple[dict[str, Any], dict[str, str]] | None:
     """Find a convolution of dequantized numbers whose output is quantized here.
 
+    A ReLU may stand between the two.
+
     Returns:
         The settings of the convolution, and the quantized operands by role; None where this is
         not the pattern, or its scales are not those of an integer convolution.
     """
-    makers = {name: node for node in call.run.nodes for name in node.outputs}
+    makers = {name: node for node in call.run.nodes for name in node.outputs if name}
     maker = makers.get(call.name(0))
-    if maker is None or maker.op != "Conv" or maker.domain or call.array(1).size != 1:
+    relu = maker is not None and maker.title == "Relu"
+    if maker is not None and relu:
+        maker = makers.get(maker.inputs[0])
+    if maker is None or maker.title != "Conv" or call.array(1).size != 1:
         return None
-    operands: dict[str, str] = {"convolution": call.name(0)}
-    for role, name, axis in zip(("input", "weight", "bias"), maker.inputs, (None, 0, 0), strict=False):
-        if not name:
-            continue
+    operands: dict[str, str] = {}
+    roles = zip(("input", "weight", "bias"), maker.inputs, (None, 0, 0), strict=False)
+    for role, name, axis in roles:
         source = makers.get(name)
         if source is None or not _readable(source, call, axis):
             return None
-        operands.update(zip(_roles(role), (n for n in source.inputs if n), strict=False))
-    conv = Call(maker, 0, call.run)
+        names = zip(_roles(role), source.inputs, strict=False)
+        operands.update({part: own for part, own in names if own})
     values = call.run.values
     if "bias" in operands:
         product = values[operands["input_scale"]] * values[operands["weight_scale"]].ravel()
-        if (values[operands["bias_scale"]].ravel() != product).any():
-            return None
-        if operands.get("bias_zero_point") and values[operands["bias_zero_point"]].any():
+        zero = values.get(operands.pop("bias_zero_point", ""))
+        scale = values[operands.pop("bias_scale")].ravel()
+        if (scale != product).any() or (zero is not None and zero.any()):
             return None
     shapes = [values[operands[role]].shape for role in ("input", "weight")]
-    return convolution_attributes(conv, *shapes), operands
+    attributes = convolution_attributes(Call(maker, 0, call.run), *shapes)
+    return {**attributes, "relu": relu}, operands
 
 
 def _roles(role: str) -> tuple[str, str, str]:
@@ -172,13 +178,13 @@ def _roles(role: str) -> tuple[str, str, str]:
 
 def _readable(node: Node, call: Call, axis: int | None) -> bool:
     """Whether a node dequantizes whole tensors, or channels along the axis that has them."""
-    if node.op != "DequantizeLinear" or node.domain or node.attributes.get("block_size", 0):
+    if node.title != "DequantizeLinear" or node.attributes.get("block_size", 0):
         return False
     scale = call.run.values.get(node.inputs[1])
     source = call.run.values.get(node.inputs[0])
     if scale is None or source is None or source.dtype.kind not in "iu":
         return False
-    return scale.size == 1 or (axis is not None and node.attributes.get("axis", 1) == axis)
+    return scale.size == 1 or (axis is not None and node.attributes.get("axis", 1) % source.ndim == axis)
 
 
 QUANTIZED: Mapping[str, Translator] = MappingProxyType(

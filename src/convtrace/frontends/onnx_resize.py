@@ -138,9 +138,8 @@ def _align_corners(o: Any, scale: Any, size: int, out: int) -> Any:
 
 
 def _half_pixel_symmetric(o: Any, scale: Any, size: int, out: int) -> Any:
-    adjustment = _F(out) / (scale * _F(size))
-    center = _F(size) / _F(2)
-    return center * (_F(1) - adjustment) + _half_pixel(o, scale, size, out)
+    offset = _F(size) / _F(2) * (_F(1) - _F(out) / (scale * _F(size)))
+    return _F(float(offset) + (float(o) + 0.5) / float(scale) - 0.5)  # float64, as onnxruntime
 
 
 _POSITIONS = {
@@ -161,20 +160,20 @@ def _taps(way: _Way, at: Any, size: int) -> list[tuple[int, float]]:
         rest = float(at - _F(first))
         return [(first, 1 - rest), (first + 1, rest)]
     first = math.floor(at)
-    rest, a = float(at - _F(first)), way.cubic
-    near = [_near(rest, a), _near(1 - rest, a)]
-    far = [_far(1 + rest, a), _far(2 - rest, a)]
-    return list(zip(range(first - 1, first + 3), [far[0], *near, far[1]], strict=True))
+    rest, a = at - _F(first), _F(way.cubic)
+    one, two = _F(1), _F(2)
+    weights = [_far(rest + one, a), _near(rest, a), _near(one - rest, a), _far(two - rest, a)]
+    return list(zip(range(first - 1, first + 3), map(float, weights), strict=True))
 
 
-def _near(d: float, a: float) -> float:
-    """Weight at a distance below 1 (Keys, 1981)."""
-    return ((a + 2) * d - (a + 3)) * d * d + 1
+def _near(d: Any, a: Any) -> Any:
+    """Weight at a distance below 1 (Keys, 1981), in float32 as onnxruntime computes it."""
+    return ((a + _F(2)) * d - (a + _F(3))) * d * d + _F(1)
 
 
-def _far(d: float, a: float) -> float:
+def _far(d: Any, a: Any) -> Any:
     """Weight at a distance between 1 and 2."""
-    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return ((a * d - _F(5) * a) * d + _F(8) * a) * d - _F(4) * a
 
 
 def _round(at: float, rounding: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -13,15 +14,21 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from convtrace.errors import (
+    ConvtraceError,
     EmptyTensorError,
     ModelError,
     NoConvolutionError,
     NoValueError,
     UsageError,
 )
-from convtrace.frontends.torch_recorder import CONVOLUTIONS, Recorder
+from convtrace.frontends.torch_recorder import CONVOLUTIONS, Held, Recorder
 from convtrace.frontends.torch_state import Unchanged
-from convtrace.frontends.torch_steps import draft_steps, flushes_subnormals, name_steps
+from convtrace.frontends.torch_steps import (
+    draft_steps,
+    flushes_subnormals,
+    held_value,
+    name_steps,
+)
 from convtrace.graph import Parts, Trace
 
 Keep = Literal["everything", "convolutions"]
@@ -81,45 +88,53 @@ def trace(
     roots, loose = _named_parts(model)
     modules = all_modules(roots)
     _check_initialized(modules)
-    compiled = any(_is_compiled(module) for module in modules.values())
-    recorder = Recorder(
-        lambda: _all_tensors(modules.values()),
-        everything=keep == "everything",
-        on_operator=on_operator,
-    )
+    state = Unchanged()
+    recorder = Recorder(state, everything=keep == "everything", on_operator=on_operator)
     flushes = flushes_subnormals()
-    with Unchanged(modules.values()) as state:
-        for tensor in given:
-            recorder.hold(tensor)
+    with state:
+        state.watch(modules.values())
+        inputs_held = [recorder.hold(tensor) for tensor in given]
         try:
-            with _eagerly(compiled), recorder:
+            with _eagerly(), recorder:
                 output = model(*inputs, **kwargs)
         except Exception as error:
             raise _model_error(recorder, modules, error) from error
         finally:
+            recorder.keep_overwritten()
             for overwritten, copy in recorder.overwritten():
                 state.write_back(overwritten, copy)
+    compiled = recorder.compiled or any(_is_compiled(module) for module in modules.values())
     if not any(record.op in CONVOLUTIONS for record in recorder.records):
         raise _no_convolution(recorder)
+    _keep_untracked([*inputs_held, *recorder.returned(output)])
+    tables = state.tables()
 
     def parts() -> Parts:
-        return Parts(
-            *name_steps(
-                draft_steps(recorder.records, recorder.returned(output), flushes=flushes),
-                recorder.calls,
-                {id(module): path for path, module in reversed(modules.items())},
-                _known_tensors(modules, loose, given),
-            )
-        )
+        known = _known_tensors(modules, tables, loose, given)
+        try:
+            drafts = draft_steps(recorder.records, recorder.returned(output), flushes=flushes)
+        except ConvtraceError:
+            for held in inputs_held:  # one that was resized later no longer fits its operators
+                held_value(held, known[id(held.tensor)][0], "input").check()
+            raise
+        paths = {id(module): path for path, module in reversed(modules.items())}
+        return Parts(*name_steps(drafts, recorder.calls, paths, known, inputs_held))
 
     return Trace(parts, notes=["compiled"] if compiled else [], output=output)
 
 
+def _keep_untracked(held: Iterable[Held]) -> None:
+    """Copy inputs and outputs that keep no version counter: later changes would go unnoticed."""
+    for one in held:
+        if one.saved is None and one.tensor.is_inference():
+            one.saved = one.tensor.clone()
+
+
 @contextlib.contextmanager
-def _eagerly(compiled: bool) -> Iterator[None]:
-    """Run compiled modules as they were written; the operators of a compiled one are fused."""
-    if not compiled:
-        yield
+def _eagerly() -> Iterator[None]:
+    """Run what is compiled as it was written; the operators of a compiled model are fused."""
+    if "torch._dynamo" not in sys.modules:
+        yield  # nothing can have been compiled
         return
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
         # torch.compile warns of global module hooks; ours are meant to see the compiled module.
@@ -162,7 +177,7 @@ def all_modules(roots: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Modu
         seen.add(id(module))
         found[path] = module
         children = module._modules.items()
-        stack += [(_join(path, name), child) for name, child in reversed(children) if child]
+        stack += [(_join(path, name), child) for name, child in reversed(children) if child is not None]
     return found
 
 
@@ -203,8 +218,11 @@ def _named_parts(
     if not inspect.isfunction(function):
         parts = vars(function) if hasattr(function, "__dict__") else {}
     else:
-        found = inspect.getclosurevars(function)
-        parts = {**found.globals, **found.nonlocals}
+        try:
+            found = inspect.getclosurevars(function)
+            parts = {**found.globals, **found.nonlocals}
+        except ValueError:  # a name of the closure is not bound yet
+            parts = {}
     modules: dict[str, torch.nn.Module] = {}
     tensors: dict[str, torch.Tensor] = {}
     for name, part in parts.items():
@@ -221,6 +239,7 @@ def _join(prefix: str, name: str) -> str:
 
 def _known_tensors(
     modules: Mapping[str, torch.nn.Module],
+    tables: Mapping[int, tuple[dict[str, Any], dict[str, Any]]],
     loose: Mapping[str, torch.Tensor],
     given: list[torch.Tensor],
 ) -> dict[int, tuple[str, str]]:
@@ -228,35 +247,23 @@ def _known_tensors(
     known: dict[int, tuple[str, str]] = {}
     for number, tensor in enumerate(given):
         known.setdefault(id(tensor), (_input_name(number), "input"))
-    for name, tensor in _tensors(modules):
-        known.setdefault(id(tensor), (name, "parameter"))
+    for path, module in modules.items():
+        for table in tables.get(id(module), (module._parameters, module._buffers)):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    known.setdefault(id(tensor), (_join(path, name), "parameter"))
     for name, tensor in loose.items():
         known.setdefault(id(tensor), (name, "constant"))
     return known
-
-
-def _all_tensors(modules: Iterable[torch.nn.Module]) -> list[torch.Tensor]:
-    """List the parameters and buffers of modules."""
-    tables = [table for m in modules for table in (m._parameters, m._buffers)]
-    return [tensor for table in tables for _, tensor in table.items() if tensor is not None]
-
-
-def _tensors(modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the parameters and buffers of modules with their paths."""
-    for path, module in modules.items():
-        for table in (module._parameters, module._buffers):
-            for name, tensor in table.items():
-                if tensor is not None:
-                    yield _join(path, name), tensor
 
 
 def _model_error(
     recorder: Recorder, modules: Mapping[str, torch.nn.Module], error: Exception
 ) -> ModelError:
     paths = {id(module): path for path, module in reversed(modules.items())}
-    where = [paths.get(id(module), "") for module in recorder.running()]
-    names = [name for name in where if name]
-    last = f" while {names[-1]} ran" if names else ""
+    names = [paths.get(id(module), "") for module in _modules_of(error)]
+    inner = [name for name in names if name]
+    last = f" while {inner[-1]} ran" if inner else ""
     return ModelError(
         f"the model raised {type(error).__name__}{last}\n"
         f"  {str(error).strip() or type(error).__name__}\n"
@@ -264,9 +271,23 @@ def _model_error(
     )
 
 
+def _modules_of(error: BaseException) -> list[torch.nn.Module]:
+    """List the modules whose methods were running when an error was raised, outermost first."""
+    found: list[torch.nn.Module] = []
+    frame = error.__traceback__
+    while frame is not None:
+        owner = frame.tb_frame.f_locals.get("self")
+        if isinstance(owner, torch.nn.Module) and (not found or found[-1] is not owner):
+            found.append(owner)
+        frame = frame.tb_next
+    return found
+
+
 def _no_convolution(recorder: Recorder) -> NoConvolutionError:
     ran = list(dict.fromkeys(record.op.split("::")[-1] for record in recorder.records))
     listed = ", ".join(ran[:12]) + (", …" if len(ran) > 12 else "")
+    if not recorder.everything:
+        listed = "not recorded (keep='convolutions')"
     return NoConvolutionError(
         "the model ran, but no convolution did\n"
         f"  operators that ran: {listed or 'none'}\n"

@@ -11,6 +11,7 @@ Nothing is copied while recording, except what an in-place operator is about to 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from convtrace.frontends.torch_state import Unchanged
 from convtrace.step import version_of
 
 aten = torch.ops.aten
@@ -62,13 +64,21 @@ _NO_NUMBERS = frozenset({"__get__", "__set__", "__delete__", "dim", "size", "__l
 class Held:
     """One tensor at one version: what it held then, kept even if it is overwritten later."""
 
-    __slots__ = ("name", "saved", "tensor", "version")
+    __slots__ = ("handles", "name", "saved", "storage", "tensor", "version")
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
         self.version = version_of(tensor)
+        self.storage = _storage(tensor)
         self.saved: torch.Tensor | None = None
+        self.handles: list[torch.Tensor] = [tensor]  # also those made by detach and the like
         self.name: str | None = None
+
+
+    @property
+    def data(self) -> torch.Tensor:
+        """The numbers of that version."""
+        return self.tensor if self.saved is None else self.saved
 
 
 @dataclass(eq=False)
@@ -118,27 +128,30 @@ class Recorder:
     """Records one run. Use it as a context manager, once.
 
     Args:
-        guarded: Returns the parameters and buffers of the model; asked when the run first
-            overwrites something, so that they can be put back.
+        state: Remembers modules that are first seen while they run, and the tensors to put back.
         everything: Whether to keep every operator, or convolutions only.
         on_operator: Called after each operator, for progress bars.
 
     Attributes:
         records: Operators in the order they ran.
         calls: Module calls in the order they began.
+        compiled: Whether something that was compiled ran (eagerly, here).
+        everything: Whether every operator is kept.
     """
 
     def __init__(
         self,
-        guarded: Callable[[], Iterable[torch.Tensor]],
+        state: Unchanged,
         *,
         everything: bool = True,
         on_operator: Callable[[], None] | None = None,
     ) -> None:
         self.records: list[Record] = []
         self.calls: list[ModuleCall] = []
-        self._guarded = guarded
-        self._everything = everything
+        self._state = state
+        self.compiled = False
+        self._thread = threading.get_ident()
+        self.everything = everything
         self._on_operator = on_operator
         self._root = ModuleCall(None)
         self._module_call = self._root
@@ -148,12 +161,11 @@ class Recorder:
         self._by_storage: dict[int, list[Held]] | None = None  # made when first needed
         self._overwritten: dict[int, Held] = {}
         self._first_saved: dict[int, Held] = {}
+        self._guarded = -1
         self._guarded_storages: dict[int, list[torch.Tensor]] = {}
         self._all: list[Held] = []
         self._writers: dict[int, list[Held]] = {}
-        self._failed: ModuleCall | None = None
         self._pending: list[Held] = []
-        self._aliased: list[torch.Tensor] = []  # kept alive so that their ids stay theirs
         self._composite: dict[Any, bool] = {}
         self._settings: dict[str, dict[str, Any]] = {}
         self._writes: dict[Any, tuple[tuple[int, str], ...]] = {}
@@ -186,6 +198,11 @@ class Recorder:
     def hold(self, tensor: torch.Tensor) -> Held:
         """Return the record of a tensor as it is now."""
         found = self._by_id.get(id(tensor))
+        if found is not None and found.storage != _storage(tensor):
+            # `tensor.data = other`: no operator ran, yet the tensor holds other numbers now.
+            found.saved = self._state.former(tensor)
+            found = self._keep(Held(tensor))
+            found.saved = _copy(tensor)
         if found is None:
             found = self._keep(Held(tensor))
             older = self._overwritten.get(id(tensor))
@@ -195,7 +212,7 @@ class Recorder:
 
     def _record_indirect_write(self, older: Held, now: Held) -> None:
         """Record that a tensor was overwritten through another one that shares its memory."""
-        writers = self._writers.get(_storage(now.tensor) or 0, [])
+        writers = self._writers.get(_storage(now.tensor), [])
         read = {id(held): held for held in (older, *writers)}
         record = Record(None, (), {}, read, self._module_call, self._function_call, [now])
         self.records.append(record)
@@ -204,27 +221,25 @@ class Recorder:
         """Return the guarded tensors that the run wrote to, and what they held before."""
         if not self._first_saved:
             return []
-        wanted = {id(tensor) for tensor in self._guarded()}
+        wanted = {id(tensor) for tensor in self._state.tensors()}
         return [
             (held.tensor, held.saved)
             for key, held in self._first_saved.items()
             if key in wanted and held.saved is not None
         ]
 
+    def keep_overwritten(self) -> None:
+        """Copy what the run made of the tensors that are about to be written back."""
+        storages = {_storage(tensor) for tensor, _ in self.overwritten()}
+        for storage in storages:
+            for held in (self._by_storage or {}).get(storage, ()):
+                if held.saved is None:
+                    held.saved = _copy(held.tensor)
+
     def returned(self, output: Any) -> list[Held]:
         """Return what the model returned, and each of its modules."""
         leaves = [self._by_id.get(id(leaf)) for leaf in tree_leaves(output)]
         return [held for held in [*leaves, *(call.output for call in self.calls)] if held]
-
-    def running(self) -> list[torch.nn.Module]:
-        """Return the modules that were running when the run ended, outermost first."""
-        modules: list[torch.nn.Module] = []
-        call: ModuleCall | None = self._failed or self._module_call
-        while call is not None:
-            if call.module is not None:
-                modules.insert(0, call.module)
-            call = call.parent
-        return modules
 
     def _keep(self, held: Held) -> Held:
         self._by_id[id(held.tensor)] = held
@@ -235,9 +250,8 @@ class Recorder:
 
     def _file(self, held: Held) -> None:
         """Note which memory a tensor lies in."""
-        storage = _storage(held.tensor)
-        if storage is not None and self._by_storage is not None:
-            self._by_storage.setdefault(storage, []).append(held)
+        if self._by_storage is not None:
+            self._by_storage.setdefault(_storage(held.tensor), []).append(held)
 
     def _settle(self) -> None:
         """Read the version of new tensors: PyTorch sets it after the operator has returned."""
@@ -246,13 +260,18 @@ class Recorder:
         self._pending.clear()
 
     def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
+        if threading.get_ident() != self._thread:
+            return  # hooks are global; another thread runs a model of its own
+        self._state.watch((module,))
+        if type(module).__name__ == "OptimizedModule":
+            self.compiled = True
         self._module_call = ModuleCall(module, self._module_call)
         self.calls.append(self._module_call)
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        if threading.get_ident() != self._thread:
+            return
         call = self._module_call
-        if output is None and self._failed is None:
-            self._failed = call  # called although the forward raised: the innermost comes first
         while call.parent is not None and call.module is not module:
             call = call.parent  # a forward that raised and was caught left its frame behind
         if call.parent is None:
@@ -280,7 +299,7 @@ class Recorder:
             result = function(*args, **kwargs)
             if isinstance(result, torch.Tensor):
                 # `pad` may fill its result piece by piece; what counts is the whole.
-                known = name != "pad" or not self._everything
+                known = name != "pad" or not self.everything
                 call.result = self._by_id.get(id(result)) if known else self.hold(result)
         finally:
             self._function_call = None
@@ -288,6 +307,9 @@ class Recorder:
 
     def call_operator(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator and record it."""
+        if not isinstance(operator, torch._ops.OpOverload):
+            with self._modes_again():
+                return operator(*args, **kwargs)  # torch.cond and the like: look inside
         if torch.is_inference_mode_enabled() and self._is_composite(operator):
             assert self._dispatch is not None
             with self._dispatch:
@@ -300,6 +322,12 @@ class Recorder:
         finally:
             self._busy = False
 
+    @contextlib.contextmanager
+    def _modes_again(self) -> Iterator[None]:
+        assert self._dispatch is not None
+        with self._dispatch:
+            yield
+
     def _record(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if self._pending:
             self._settle()
@@ -308,7 +336,7 @@ class Recorder:
         if places is None:
             places = self._writes[operator] = _write_places(operator)
         written = list(_written(places, name, args, kwargs)) if places or name in _HIDDEN else ()
-        keep = self._everything or self._is_convolution(name)
+        keep = self.everything or self._is_convolution(name)
         read: dict[int, Held] = {}
         if keep:
             for tensor in _tensors_in(args, kwargs):
@@ -318,8 +346,9 @@ class Recorder:
         result = operator(*args, **kwargs)
         if name in _ALIASES and isinstance(result, torch.Tensor) and read:
             # Another handle to the same numbers: no step of its own.
-            self._by_id[id(result)] = next(iter(read.values()))
-            self._aliased.append(result)
+            held = next(iter(read.values()))
+            self._by_id[id(result)] = held
+            held.handles.append(result)
             return result
         if keep:
             record = Record(operator, args, kwargs, read, self._module_call, self._function_call)
@@ -328,7 +357,13 @@ class Recorder:
                 record.outputs.append(held)
                 self._pending.append(held)
                 if written:
-                    self._writers.setdefault(_storage(tensor) or 0, []).append(held)
+                    self._writers.setdefault(_storage(tensor), []).append(held)
+            if name in _HIDDEN:
+                # Later runs update running statistics without raising their version.
+                for number in _HIDDEN[name][1]:
+                    if isinstance(args[number], torch.Tensor):
+                        held = read[id(args[number])]
+                        held.saved = held.data if held.saved is not None else _copy(held.tensor)
             if name in CONVOLUTIONS:
                 device = next(iter(read.values())).tensor.device.type
                 if device not in self._settings:
@@ -359,22 +394,29 @@ class Recorder:
 
     def _save_before_write(self, tensor: torch.Tensor) -> None:
         storage = _storage(tensor)
-        if storage is None:
-            return
         if self._by_storage is None:
             self._by_storage = {}
             for held in self._all:
                 self._file(held)
-            for guarded in self._guarded():
-                self._guarded_storages.setdefault(_storage(guarded) or 0, []).append(guarded)
+        if self._guarded != len(self._state.tensors()):
+            self._guard()
         for guarded in self._guarded_storages.pop(storage, ()):
             self.hold(guarded)
         for held in self._by_storage.pop(storage, ()):
             held.saved = _copy(held.tensor)
-            self._overwritten[id(held.tensor)] = held
             self._first_saved.setdefault(id(held.tensor), held)
-            if self._by_id.get(id(held.tensor)) is held:
-                del self._by_id[id(held.tensor)]
+            for handle in held.handles:
+                self._overwritten[id(handle)] = held
+                if self._by_id.get(id(handle)) is held:
+                    del self._by_id[id(handle)]
+
+    def _guard(self) -> None:
+        """Note where the parameters and buffers lie that are to be put back."""
+        tensors = self._state.tensors()
+        self._guarded = len(tensors)
+        for tensor in tensors:
+            if id(tensor) not in self._first_saved:
+                self._guarded_storages.setdefault(_storage(tensor), []).append(tensor)
 
 
 class _Functions(TorchFunctionMode):
@@ -389,6 +431,8 @@ class _Functions(TorchFunctionMode):
 
 
 class _Dispatch(TorchDispatchMode):
+    supports_higher_order_operators = True
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # PyTorch would wrap the method below so that its compiler leaves it alone, and import the
@@ -439,11 +483,14 @@ def _written(
         yield from _tensors_in([args[n] for n in hidden[1]], {})
 
 
-def _storage(tensor: torch.Tensor) -> int | None:
-    """Identify the memory of a tensor; None where it has none (sparse)."""
+def _storage(tensor: torch.Tensor) -> int:
+    """Identify the memory of a tensor; one without counts as its own."""
     if tensor.layout is not torch.strided:
-        return None
-    return tensor.untyped_storage()._cdata
+        return id(tensor)
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):  # a tensor of vmap has none that can be seen
+        return id(tensor)
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -131,5 +131,7 @@ def replay_convolution(attributes: Mapping[str, Any]) -> Replay:
 
 def positions(held: Held, offset: int) -> torch.Tensor:
     """Number the elements of a tensor, in float64 (which every operator takes)."""
-    shape = held.tensor.shape
-    return torch.arange(offset, offset + shape.numel(), dtype=torch.float64).reshape(shape)
+    shape = held.data.shape
+    return torch.arange(
+        offset, offset + shape.numel(), dtype=torch.float64, device="cpu"
+    ).reshape(shape)

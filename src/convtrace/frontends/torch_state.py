@@ -1,4 +1,4 @@
-"""Leaving a model as it was: its buffers, parameters, mode and the random state."""
+"""Leaving a model as it was: tensors, gradients, attributes, hooks, mode and the random state."""
 
 from __future__ import annotations
 
@@ -10,35 +10,67 @@ from typing import Any
 
 import torch
 
+from convtrace.step import version_of
+
+_COPIED = (dict, list, set)
+
 
 class Unchanged:
-    """Puts the modules and the random state back on exit, after success and after failure.
+    """Puts modules and the random state back on exit, after success and after failure.
 
     Training mode updates running statistics, spectral norm its vectors, dropout draws random
-    numbers: an observation must leave no mark. The recorder copies a tensor before the run
-    overwrites it; those copies are written back here, without raising version counters, so that
-    a graph built before the trace still differentiates.
-
-    Args:
-        modules: The modules that the run may touch, each with everything below it.
+    numbers, some models count their calls: an observation must leave no mark. What a module refers
+    to is remembered beforehand, shallowly. Numbers are copied by the recorder, before the run
+    overwrites them, and written back here without raising version counters, so that a graph built
+    before the trace still differentiates.
     """
 
-    def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
-        self._modules = list(modules)
+    def __init__(self) -> None:
+        self._attributes: dict[int, tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]] = {}
+        self._tensors: dict[int, _Remembered] = {}
+        self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def watch(self, modules: Iterable[torch.nn.Module]) -> None:
+        """Remember modules, one by one; what is below them is the caller's to name."""
+        for module in modules:
+            if id(module) in self._attributes or isinstance(module, torch.jit.ScriptModule):
+                continue
+            attributes = dict(module.__dict__)
+            contents = {
+                name: value.copy()
+                for name, value in attributes.items()
+                if isinstance(value, _COPIED)
+            }
+            self._attributes[id(module)] = (module, attributes, contents)
+            for table in (module._parameters, module._buffers):
+                for tensor in table.values():
+                    if tensor is not None and id(tensor) not in self._tensors:
+                        self._tensors[id(tensor)] = _Remembered(tensor)
+
+    def tables(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
+        """Return parameters and buffers as they were, by `id(module)`."""
+        return {
+            key: (contents["_parameters"], contents["_buffers"])
+            for key, (_, _, contents) in self._attributes.items()
+        }
+
+    def tensors(self) -> list[torch.Tensor]:
+        """List the parameters, buffers and gradients of the watched modules."""
+        found = [known.tensor for known in self._tensors.values()]
+        return found + [known.grad for known in self._tensors.values() if known.grad is not None]
+
+    def former(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """Return what a tensor held before its data was replaced, if it is a watched one."""
+        known = self._tensors.get(id(tensor))
+        return None if known is None else known.alias.clone()
+
+    def write_back(self, tensor: torch.Tensor, copy: torch.Tensor) -> None:
+        """Remember what a tensor held before the run overwrote it."""
+        self._copies.append((tensor, copy))
 
     def __enter__(self) -> Unchanged:
-        self._modes = [(m, m.training) for m in self._modules]
-        self._tensors = [
-            (table, list(map(id, table.values())), dict(table))
-            for m in self._modules
-            if not isinstance(m, torch.jit.ScriptModule)
-            for table in (m._parameters, m._buffers)
-        ]
-        self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._torch_state = torch.get_rng_state()
-        self._cuda_states = (
-            torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-        )
+        self._cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         self._random_state = random.getstate()
         numpy = sys.modules.get("numpy")
         self._numpy_state = numpy.random.get_state() if numpy is not None else None
@@ -50,14 +82,15 @@ class Unchanged:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for module, training in self._modes:
-            module.training = training
-        for table, ids, before in self._tensors:
-            if list(map(id, table.values())) != ids:
-                table.clear()
-                table.update(before)
+        for module, attributes, contents in self._attributes.values():
+            _restore(module.__dict__, attributes)
+            for name, before in contents.items():
+                _restore(attributes[name], before)
+        for known in self._tensors.values():
+            known.restore()
         for tensor, copy in self._copies:
-            _write_back(tensor, copy)
+            known = self._tensors.get(id(tensor))
+            _write_back(tensor, copy, None if known is None else known.version)
         torch.set_rng_state(self._torch_state)
         if self._cuda_states is not None:
             torch.cuda.set_rng_state_all(self._cuda_states)
@@ -66,30 +99,57 @@ class Unchanged:
         if numpy is not None and self._numpy_state is not None:
             numpy.random.set_state(self._numpy_state)
 
-    def write_back(self, tensor: torch.Tensor, copy: torch.Tensor) -> None:
-        """Remember what a parameter or buffer held before the run overwrote it."""
-        self._copies.append((tensor, copy))
+
+class _Remembered:
+    """A parameter or buffer: which memory it lies in, its gradient, whether it wants one."""
+
+    __slots__ = ("_storage", "alias", "grad", "requires_grad", "tensor", "version")
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self.grad = tensor.grad if tensor.is_leaf else None
+        self.requires_grad = tensor.requires_grad
+        self.alias = tensor.detach()
+        self.version = version_of(tensor)
+        self._storage = _place(tensor)
+
+    def restore(self) -> None:
+        if _place(self.tensor) != self._storage:
+            self.tensor.data = self.alias
+        if self.tensor.requires_grad != self.requires_grad and self.tensor.is_leaf:
+            self.tensor.requires_grad_(self.requires_grad)
+        if self.tensor.is_leaf and self.tensor.grad is not self.grad:
+            self.tensor.grad = self.grad
 
 
-def _write_back(tensor: torch.Tensor, copy: torch.Tensor) -> None:
-    same = tensor.shape == copy.shape and tensor.dtype == copy.dtype
-    with torch.no_grad():
-        if same and _same_bits(tensor, copy):
-            return
-        if tensor.is_inference():
-            with torch.inference_mode():
-                tensor.copy_(copy)
-            return
-        with torch.autograd._unsafe_preserve_version_counter(tensor):
-            if same:
-                tensor.copy_(copy)
-            else:
-                tensor.set_(copy)
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Identify the memory of a tensor and how it lies there."""
+    if tensor.layout is not torch.strided:
+        return (tensor.layout, tensor.shape)
+    return (tensor.untyped_storage()._cdata, tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
-def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
-    if torch.equal(left, right):
-        return True
-    both: Any = left.isnan() & right.isnan() if left.is_floating_point() else None
-    return both is not None and bool((both | (left == right)).all())
+def _restore(now: Any, before: Any) -> None:
+    """Give a dict, list or set its former contents, if they differ."""
+    if isinstance(before, dict):
+        if list(now) != list(before) or list(map(id, now.values())) != list(
+            map(id, before.values())
+        ):
+            now.clear()
+            now.update(before)
+    elif list(map(id, now)) != list(map(id, before)):
+        now.clear()
+        (now.extend if isinstance(now, list) else now.update)(before)
 
+
+def _write_back(tensor: torch.Tensor, copy: torch.Tensor, version: int | None) -> None:
+    if tensor.is_meta:
+        return
+    if tensor.is_inference():
+        with torch.inference_mode():
+            tensor.copy_(copy)
+        return
+    with torch.no_grad(), torch.autograd._unsafe_preserve_version_counter(tensor):
+        tensor.copy_(copy)
+    if version is not None:
+        torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))

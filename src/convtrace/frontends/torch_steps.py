@@ -75,10 +75,19 @@ def draft_steps(
     for draft in reversed(drafts):
         if flushes and draft.arithmetic is not None:
             draft.arithmetic = replace(draft.arithmetic, flushes=True)
-        if draft.kind == "convolution" or id(draft.output) in wanted:
+        if id(draft.output) in wanted or not _is_bookkeeping(draft):
             live.append(draft)
             wanted.update(id(held) for held in draft.operands.values())
     return live[::-1]
+
+
+def _is_bookkeeping(draft: Draft) -> bool:
+    """Whether nobody misses a step whose result nobody reads: a counter, statistics, new memory."""
+    if draft.kind == "convolution":
+        return False
+    tensor = draft.output.tensor
+    computes = tensor.is_floating_point() or tensor.is_complex()
+    return not computes or not draft.operands or bool(draft.attributes.get("output", 0))
 
 
 def _draft_all(records: Iterable[Record]) -> list[Draft]:
@@ -98,6 +107,8 @@ def _draft_all(records: Iterable[Record]) -> list[Draft]:
 
 def _draft_group(group: list[Record]) -> list[Draft]:
     call = group[0].function_call
+    # A convolution without a single output number has nothing to explain.
+    group = [r for r in group if r.op not in CONVOLUTIONS or r.outputs[0].tensor.numel()]
     convolutions = [record for record in group if record.op in CONVOLUTIONS]
     if call is not None:
         if call.name == "pad" and (draft := _draft_pad(call)):
@@ -157,7 +168,7 @@ def _draft_convolution(record: Record) -> Draft:
         output=output,
         call=record.module_call,
         function=function_name(weight.dim() - 2, transposed),
-        arithmetic=_arithmetic(operands, output, record.settings or {}, transposed),
+        arithmetic=_arithmetic(operands, output, record.settings or {}, transposed=transposed),
         replay=replay_convolution(attributes),
     )
 
@@ -228,7 +239,7 @@ def _add_pads(
 
 
 def _arithmetic(
-    operands: Mapping[str, Held], output: Held, settings: Mapping[str, Any], transposed: bool
+    operands: Mapping[str, Held], output: Held, settings: Mapping[str, Any], *, transposed: bool
 ) -> Arithmetic | None:
     """Name the arithmetic of a convolution that PyTorch ran."""
     dtype = str(operands["input"].tensor.dtype).removeprefix("torch.")
@@ -245,7 +256,8 @@ def _arithmetic(
 
 def flushes_subnormals() -> bool:
     """Whether subnormal numbers are flushed to zero (`torch.set_flush_denormal`)."""
-    return not bool((torch.tensor(2.0**-149) * torch.tensor(1.0)).item())
+    number = torch.tensor([2.0**-149, 1.0], dtype=torch.float32, device="cpu")
+    return not bool((number[0] * number[1]).item())
 
 
 # Other calls -------------------------------------------------------------------------------------
@@ -405,8 +417,8 @@ def _sources(
         offset = 0
         numbers: dict[str, torch.Tensor] = {}
         for role, held in operands.items():
-            numbers[role] = positions(held, offset) if role in moved else held.tensor
-            offset += held.tensor.numel() if role in moved else 0
+            numbers[role] = positions(held, offset) if role in moved else held.data
+            offset += held.data.numel() if role in moved else 0
         if kind in _FILLS:
             # What comes from nowhere stays below, if the positions count from a large number.
             shifted = replay({r: n + 1e9 if r in moved else n for r, n in numbers.items()})
@@ -462,6 +474,7 @@ def name_steps(
     calls: list[ModuleCall],
     paths: Mapping[int, str],
     known: Mapping[int, tuple[str, str]],
+    inputs: list[Held],
 ) -> tuple[list[Step], list[Value], dict[str, str]]:
     """Give every step and every tensor its name.
 
@@ -470,6 +483,7 @@ def name_steps(
         calls: Module calls in the order they began.
         paths: Module paths by `id(module)`.
         known: Name and origin of inputs, parameters and buffers, by `id(tensor)`.
+        inputs: The inputs of the run, whether a step read them or not.
 
     Returns:
         The steps, the values that they read and did not make, and the other names of steps.
@@ -485,11 +499,10 @@ def name_steps(
                 seen.add(candidate)
                 return candidate
 
-    made_by_module = {id(call.output): call for call in calls if call.output}
+    made_by_module = {(id(call.output), id(call)) for call in calls if call.output}
     for draft in drafts:
-        call = made_by_module.get(id(draft.output))
         path = _path(draft, paths, known)
-        if call is not None and call is draft.call and path:
+        if (id(draft.output), id(draft.call)) in made_by_module and path:
             name = path
         elif draft.kind == "convolution" and path and _scripted(draft):
             name = path
@@ -498,6 +511,10 @@ def name_steps(
         draft.output.name = unique(name)
     made = {id(draft.output) for draft in drafts}
     values: dict[int, Value] = {}
+    for held in inputs:
+        name, origin = known[id(held.tensor)]
+        if id(held) not in values:
+            values[id(held)] = held_value(held, name, origin)
     for draft in drafts:
         for role, held in draft.operands.items():
             if id(held) in values or id(held) in made:
@@ -505,11 +522,11 @@ def name_steps(
             name, origin = known.get(id(held.tensor), (None, "constant"))
             if name is None:
                 name = f"{draft.output.name}.{role}"
-            values[id(held)] = _value(held, _free(name, values), origin)
+            values[id(held)] = held_value(held, _free(name, values), origin)
     steps: list[Step] = []
     for draft in drafts:
         assert draft.output.name is not None
-        value = _value(draft.output, draft.output.name, "step")
+        value = held_value(draft.output, draft.output.name, "step")
         values[id(draft.output)] = value
         steps.append(
             Step(
@@ -534,8 +551,10 @@ def name_steps(
             continue
         counts[path] = counts.get(path, 0) + 1
         alias = path if counts[path] == 1 else f"{path}:{counts[path]}"
-        if call.output is not None and call.output.name and alias not in seen:
-            aliases[alias] = call.output.name
+        if call.output is not None and alias not in seen:
+            value = values.get(id(call.output))
+            if value is not None:
+                aliases[alias] = value.name
     others = [value for value in values.values() if value.origin != "step"]
     return steps, others, aliases
 
@@ -561,7 +580,8 @@ def _free(name: str, values: Mapping[int, Value]) -> str:
     return candidate
 
 
-def _value(held: Held, name: str, origin: str) -> Value:
+def held_value(held: Held, name: str, origin: str) -> Value:
+    """Return a recorded tensor under its name."""
     if held.saved is not None:
         return Value(name, held.saved, origin)
     return Value(name, held.tensor, origin, held.version)

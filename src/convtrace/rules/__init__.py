@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from convtrace.receipt import Receipt
-from convtrace.rules import again, conv, linear, moves, norm, pointwise
+from convtrace.rules import (
+    again,
+    conv,
+    gemm,
+    linear,
+    moves,
+    norm,
+    pointwise,
+    quantized,
+    quantized_pull,
+)
 from convtrace.rules.pulling import DependentsOf, Pull
 from convtrace.step import Status, Step
 
@@ -60,6 +70,24 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "native_layer_norm": Rule("gates", norm.why_own_statistics, norm.pull_layer_norm),
         "native_group_norm": Rule("gates", norm.why_own_statistics, norm.pull_group_norm),
         **dict.fromkeys(["mm", "bmm", "addmm"], _PRODUCT),
+        "gemm": Rule("gates", gemm.why_gemm, gemm.pull_gemm),
+        "matmul": Rule("gates", gemm.why_matmul, gemm.pull_matmul),
+        "add_n": Rule("linear", gemm.why_add_n, gemm.pull_add_n),
+        "resize": _AGAIN,
+        "erf": _GATE,
+        **dict.fromkeys(
+            ["qlinear_conv", "qlinear_matmul"],
+            Rule("gates", quantized.why_qlinear, quantized_pull.pull_product),
+        ),
+        **dict.fromkeys(
+            ["conv_integer", "matmul_integer"],
+            Rule("linear", quantized.why_integer, quantized_pull.pull_product),
+        ),
+        "qdq_conv": Rule("gates", quantized.why_qdq, quantized_pull.pull_quantize),
+        "quantize_linear": Rule("gates", quantized.why_quantize, quantized_pull.pull_quantize),
+        "dequantize_linear": Rule(
+            "linear", quantized.why_dequantize, quantized_pull.pull_dequantize
+        ),
         **dict.fromkeys(
             "gelu silu sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu prelu_kernel elu "
             "softplus mish clamp clamp_min clamp_max exp sqrt rsqrt abs pow native_dropout "
@@ -91,9 +119,19 @@ def rule_of(step: Step) -> Rule:
     if step.sources is not None:
         cut = step.value.is_integer and not step.values[step.moved[0]].is_integer
         return Rule("opaque") if cut else MOVE  # a cast to whole numbers is no move
+    found = RULES.get(step.kind, Rule("opaque"))
     if step.attributes.get("output", 0):
         return Rule("opaque")  # a second output: indices, statistics
-    return RULES.get(step.kind, Rule("opaque"))
+    if found in (_GATE, _AGAIN, _SELECT) and not _is_real(step):
+        return Rule("opaque")
+    return found
+
+
+def _is_real(step: Step) -> bool:
+    """Whether a step computes real numbers from a tensor of real numbers."""
+    first = step.values.get("self")
+    operands = [first] if first is not None else []
+    return bool(operands) and all("float" in v.dtype for v in (*operands, step.value))
 
 
 def pull_of(step: Step) -> Pull | None:

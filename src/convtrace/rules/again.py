@@ -82,7 +82,9 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     }
     with torch.enable_grad():
         number = step.replay(operands)[index]
-    grads = torch.autograd.grad(number, list(leaves.values()), allow_unused=True)
+    grads: tuple[torch.Tensor | None, ...] = (None,) * len(leaves)
+    if number.requires_grad:
+        grads = torch.autograd.grad(number, list(leaves.values()), allow_unused=True)
     sources: list[Address] = []
     weights: list[float] = []
     values: list[float] = []
@@ -105,6 +107,7 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         weights=np.array(weights, dtype=np.float64),
         present=np.ones(len(values), dtype=np.bool_),
         layout=Listed(tuple(sources), (None,) * len(sources)),
+        bias=None if values else float(number.detach()),  # a number that was filled in
         reporter=reporter,
         slack=8 * unit_of(step) * size,
     )

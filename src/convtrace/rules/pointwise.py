@@ -69,6 +69,7 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     )
     place = tuple(index[1] if size > 1 else 0 for size in shape)
     value, zero = float(at_z[place]), float(at_zero[place])
+    zero = zero if np.isfinite(zero) else 0.0  # 1/sqrt(0), log(0): all of it is gate times source
     gate = (value - zero) / z if z else 0.0
     slack = 32 * unit_of(step) * (abs(value) + abs(zero) + abs(z))
     return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack)
@@ -199,6 +200,7 @@ def pull_gate(run: Run, cotangent: torch.Tensor) -> Pulled:
     else:
         others = {role: tensor for role, tensor in run.operands.items() if role != "self"}
         at_zero = replay({**others, "self": torch.zeros_like(z)})
+        at_zero = at_zero.nan_to_num(0.0, 0.0, 0.0)
     secant = (run.output - at_zero) / z
     if bool((z == 0).any()):
         secant = torch.where(z == 0, torch.zeros_like(z), secant)

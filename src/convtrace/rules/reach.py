@@ -38,9 +38,8 @@ def window_axes(step: Step) -> tuple[Axis, ...]:
         for name, default in (("kernel_size", 1), ("padding", 0), ("dilation", 1))
     )
     stride = _spread(step.attributes.get("stride") or kernel, count)
-    return tuple(
-        Axis(k, s, (p, p), d) for k, s, p, d in zip(kernel, stride, padding, dilation, strict=True)
-    )
+    pads = zip(padding, step.attributes.get("padding_end", padding), strict=True)
+    return tuple(map(Axis, kernel, stride, pads, dilation))
 
 
 def sliding_axes(step: Step) -> range:
@@ -186,11 +185,13 @@ def _reduce(step: Step) -> Mapping[str, Chain]:
 def _matrix_product(left: str, right: str) -> Rule:
     """Rows of the left operand times columns of the right one, behind the same leading axes."""
 
-    def rule(step: Step) -> Mapping[str, Chain]:
-        out, chains = len(step.shape), {}
+    def rule(step: Step) -> Mapping[str, Chain] | None:
+        lead, chains = step.shape[:-2], {}
         for role, own in ((left, -2), (right, -1)):
             shape = step.values[role].shape
-            reads = same(out)
+            if shape[:-2] != lead or len(shape) < 2:
+                return None
+            reads = same(len(shape))
             reads[-3 - own] = whole(shape[-3 - own])
             chains[role] = (tuple(reads),)
         return chains
@@ -231,15 +232,15 @@ def _only(*roles: str) -> Rule:
 
 
 _POINTWISE = """
-    abs acos acosh add addcdiv addcmul alias angle asin asinh atan atan2 atanh bernoulli bitwise_and
-    bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clone complex contiguous
-    copysign cos cosh deg2rad detach div elu eq erf erfc erfinv exp exp2 expand expm1 floor
+    abs acos acosh add add_n addcdiv addcmul alias angle asin asinh atan atan2 atanh bernoulli
+    bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clone complex
+    contiguous copysign cos cosh deg2rad detach div elu eq erf erfc erfinv exp exp2 expm1 floor
     floor_divide fmax fmin fmod frac ge gelu gt hardsigmoid hardswish hardtanh heaviside hypot imag
     isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid_forward logaddexp
     logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mish mul
     nan_to_num native_dropout ne neg polar pow prelu prelu_kernel real reciprocal relu relu6
-    remainder round rrelu rrelu_with_noise rsqrt rsub selu sgn sigmoid sign silu sin sinc
-    sinh softplus sqrt square sub tan tanh threshold to_copy to trunc where xlogy
+    remainder round rrelu rrelu_with_noise rsqrt rsub selu sgn sigmoid sign silu sin sinc sinh
+    softplus sqrt square sub tan tanh threshold to to_copy trunc where xlogy
 """.split()
 
 _REDUCTIONS = """
@@ -280,8 +281,7 @@ REACH: Mapping[str, Rule] = MappingProxyType(
         "native_group_norm": _over("input", lambda _, axes: set(range(1, axes))),
         **{f"{log}softmax": _over("self", _named_axes) for log in ("", "log_", "safe_")},
         "linear": _over("input", lambda _, axes: {axes - 1}),
-        "mm": _matrix_product("self", "mat2"),
-        "bmm": _matrix_product("self", "mat2"),
+        **dict.fromkeys(("mm", "bmm", "matmul"), _matrix_product("self", "mat2")),
         "addmm": _matrix_product("mat1", "mat2"),
         "baddbmm": _matrix_product("batch1", "batch2"),
         **{f"scaled_dot_product_{way}": _attention for way in _ATTENTION},
