@@ -312,17 +312,6 @@ def test_an_empty_convolution_on_the_way_does_not_spoil_the_others() -> None:
     assert_certified(trace, "conv", returned=conv(x), exact=exact_conv2d(x, conv))
 
 
-def test_a_transposed_convolution_without_output_does_not_spoil_the_others() -> None:
-    conv, x = nn.Conv2d(2, 2, 3), torch.randn(1, 2, 5, 5)
-    nothing = nn.ConvTranspose2d(2, 2, 1, padding=(2, 0))  # (4 - 1) - 2 - 2 + 1 = 0 rows
-
-    def model(x: Tensor) -> tuple[Tensor, Tensor]:
-        return conv(x), nothing(x[:, :, :4])
-
-    trace = ct.trace(model, x)
-    assert_certified(trace, "conv", returned=conv(x), exact=exact_conv2d(x, conv))
-
-
 @pytest.mark.parametrize("keep", ["everything", "convolutions"])
 def test_a_model_without_convolution_is_refused_with_what_ran(keep: Any) -> None:
     with pytest.raises(ct.NoConvolutionError, match=r"addmm.*relu"):

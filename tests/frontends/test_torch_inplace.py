@@ -426,10 +426,8 @@ def _step_of(optimizer: Callable[..., torch.optim.Optimizer]) -> Callable[[nn.Mo
 
 WEIGHT_CHANGES: dict[str, Callable[[nn.Module], Any]] = {
     "SGD": _step_of(lambda p: torch.optim.SGD(p, lr=0.1)),
-    "SGD, fused": _step_of(lambda p: torch.optim.SGD(p, lr=0.1, fused=True)),
     "Adam": _step_of(lambda p: torch.optim.Adam(p, lr=0.1)),
     "Adam, foreach": _step_of(lambda p: torch.optim.Adam(p, lr=0.1, foreach=True)),
-    "Adam, fused": _step_of(lambda p: torch.optim.Adam(p, lr=0.1, fused=True)),
     "add_": lambda model: torch.no_grad()(model.conv.weight.add_)(1),
     "one element": lambda model: torch.no_grad()(model.conv.weight[0, 0, 0, 0].add_)(1),
     "detach": lambda model: model.conv.weight.detach().zero_(),
@@ -503,13 +501,15 @@ def test_an_output_changed_after_the_trace_is_noticed_and_named(keep: Any) -> No
         trace.why("conv2d[0,0,0,0]")
 
 
-def test_a_buffer_changed_after_the_trace_is_noticed_and_named() -> None:
+def test_running_statistics_changed_after_the_trace_stay_as_they_were_in_it() -> None:
     bn = nn.BatchNorm2d(2).eval()
     model = nn.Sequential(nn.Conv2d(2, 2, 3), bn)
     trace = ct.trace(model, torch.randn(1, 2, 6, 6))
     bn.train()(torch.randn(4, 2, 3, 3))
-    with pytest.raises(ct.TensorChangedError, match=r"^1\.running_mean was overwritten"):
-        trace.value("1.running_mean[0]")
+    assert bn.running_mean is not None
+    assert bn.running_mean[0] != 0
+    assert trace.value("1.running_mean[0]") == 0
+    assert trace.why("1[0,1,2,2]").verdict in ("exact", "rounding")
 
 
 def test_a_weight_replaced_after_the_trace_leaves_the_trace_as_it_was(keep: Any) -> None:
@@ -535,7 +535,15 @@ UNNOTICED: dict[str, Callable[[Tensor], Any]] = {
     "data": lambda t: t.data.add_(1),
     "numpy": lambda t: t.detach().numpy().__iadd__(1),
     "data =": lambda t: setattr(t, "data", t.data + 1),
+    "fused SGD": lambda t: _fused_step(t),
 }
+
+
+def _fused_step(tensor: Tensor) -> None:
+    parameter = tensor.detach().requires_grad_()
+    parameter.grad = torch.ones_like(parameter)
+    torch.optim.SGD([parameter], lr=0.1, fused=True).step()
+
 
 
 @pytest.mark.parametrize("what", ["input", "weight"])
@@ -555,13 +563,17 @@ def test_a_change_behind_the_version_counter_is_never_certified(
 
 
 @pytest.mark.parametrize("what", ["input", "output"])
-def test_an_inference_tensor_changed_after_the_trace_is_noticed(what: str, keep: Any) -> None:
+def test_an_inference_tensor_changed_after_the_trace_does_not_change_it(
+    what: str, keep: Any
+) -> None:
     with torch.inference_mode():
         model, x = OneConv(), torch.randn(1, 2, 6, 6)
         trace = ct.trace(model, x, keep=keep)
-        (x if what == "input" else trace.step("conv").value.data).add_(1)
-    with pytest.raises(ct.TensorChangedError):
-        trace.why("conv[0,0,0,0]")
+        before = trace.value("conv[0,0,0,0]"), trace.value("input[0,0,0,0]")
+        (x if what == "input" else trace.output).add_(1)
+    receipt = trace.why("conv[0,0,0,0]")
+    assert receipt.verdict in ("exact", "rounding")
+    assert (receipt.reported, receipt.terms[0].value) == before
 
 
 def test_tensors_that_only_gain_gradients_have_not_changed(keep: Any) -> None:

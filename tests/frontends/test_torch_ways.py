@@ -306,23 +306,6 @@ def test_a_raw_3d_operator_gives_certified_receipts(key: str) -> None:
     assert_explained(lambda x: RAW_3D[key](x, weight, bias), x, name="conv3d", exact=exact)
 
 
-def test_conv_tbc_gives_certified_receipts() -> None:
-    time, batch, channels = 6, 2, 3
-    x, weight = torch.randn(time, batch, channels), torch.randn(3, channels, 4)
-    bias = torch.randn(4)
-    exact = F.conv1d(
-        x.double().permute(1, 2, 0), weight.double().permute(2, 1, 0), bias.double(), padding=1
-    )
-    trace = ct.trace(lambda x: torch.conv_tbc(x, weight, bias, 1), x)
-    (step,) = [step for step in trace.steps.values() if step.kind == "convolution"]
-    for index in places(step.shape, 6):
-        receipt = trace.why(step.name, index)
-        assert_receipt_holds(trace, receipt)
-        assert receipt.products.size == 3 * channels
-        here = (index[1], index[2], index[0]) if step.shape == (time, batch, 4) else index
-        assert receipt.exact == pytest.approx(exact[here].item(), rel=1e-12, abs=1e-12)
-
-
 # Weights that are computed -----------------------------------------------------------------------
 
 

@@ -100,9 +100,7 @@ def match_inputs(
     return {e.name: found[e.name] for e in expected if e.name in found}
 
 
-def _name_message(
-    unknown: list[Any], missing: list[str], expected: tuple[Expected, ...]
-) -> str:
+def _name_message(unknown: list[Any], missing: list[str], expected: tuple[Expected, ...]) -> str:
     parts: list[str] = []
     for name in unknown:
         near = get_close_matches(str(name), [e.name for e in expected], n=1)
@@ -116,9 +114,7 @@ def _listed(expected: tuple[Expected, ...]) -> str:
     return "\n".join(["  The model takes:", *(f"    {e}" for e in expected)])
 
 
-def _converted(
-    wanted: Expected, data: Any, expected: tuple[Expected, ...]
-) -> NDArray[Any]:
+def _converted(wanted: Expected, data: Any, expected: tuple[Expected, ...]) -> NDArray[Any]:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(data, torch.Tensor):
         data = data.detach().cpu().resolve_conj().resolve_neg()

@@ -48,7 +48,9 @@ def _view(call: Call) -> Form | None:
 
 def _permute(call: Call) -> Form | None:
     order = call.get("perm", tuple(range(len(call.shape)))[::-1])
-    return moving(call, "permute", {"dims": order}, lambda operands: operands["self"].permute(order))
+    return moving(
+        call, "permute", {"dims": order}, lambda operands: operands["self"].permute(order)
+    )
 
 
 def _squeeze(call: Call) -> Form | None:
@@ -230,9 +232,7 @@ def _pad(call: Call) -> Form | None:
     if mode != "constant":
         chosen = {a: _around(call.shape[a], p, mode) for a, p in enumerate(pads) if any(p)}
         choose = _chooser(chosen)
-        return Form(
-            "pad", attributes, operands, lambda o: choose({"self": o["input"]}), ("input",)
-        )
+        return Form("pad", attributes, operands, lambda o: choose({"self": o["input"]}), ("input",))
     value = call.array(2).item() if call.has(2) else call.get("value", 0.0)
     attributes["value"] = value
     around = [p for pair in pads[::-1] for p in pair]
@@ -254,10 +254,10 @@ def _around(size: int, pads: tuple[int, int], mode: str) -> list[int]:
         ([2, 1, 0, 1, 2, 1], [1, 2, 0, 1])
     """
     low, high = (max(p, 0) for p in pads)
-    name = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
-    first, last = max(-pads[0], 0), size - max(-pads[1], 0)
-    inside = np.arange(first, last)
-    return [int(n) for n in np.pad(inside, (low, high), mode=name)]
+    inside = np.arange(max(-pads[0], 0), size - max(-pads[1], 0))
+    if mode == "replicate":
+        return np.pad(inside, (low, high), "edge").tolist()
+    return np.pad(inside, (low, high), "reflect" if mode == "reflect" else "wrap").tolist()
 
 
 MOVES: Mapping[str, Translator] = MappingProxyType(

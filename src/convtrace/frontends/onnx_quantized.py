@@ -184,7 +184,9 @@ def _readable(node: Node, call: Call, axis: int | None) -> bool:
     source = call.run.values.get(node.inputs[0])
     if scale is None or source is None or source.dtype.kind not in "iu":
         return False
-    return scale.size == 1 or (axis is not None and node.attributes.get("axis", 1) % source.ndim == axis)
+    return scale.size == 1 or (
+        axis is not None and node.attributes.get("axis", 1) % source.ndim == axis
+    )
 
 
 QUANTIZED: Mapping[str, Translator] = MappingProxyType(

@@ -10,6 +10,7 @@ Sources:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,10 +60,11 @@ def _resize(call: Call) -> Form | None:
         for axis, (places, weights) in samples.items():
             spread = [-1 if a == axis else 1 for a in range(len(sizes))]
             columns = zip(torch.as_tensor(places.T), torch.as_tensor(weights.T), strict=True)
-            x = sum(  # type: ignore[assignment]  # never empty
+            parts = [
                 x.index_select(axis, place) * weight.to(x.dtype).reshape(spread)
                 for place, weight in columns
-            )
+            ]
+            x = functools.reduce(torch.add, parts)
         return x
 
     return Form(kind, attributes, {"self": call.name(0)}, replay)

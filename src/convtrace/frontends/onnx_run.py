@@ -140,7 +140,8 @@ def run_model(model: Any, path: Path, given: Mapping[str, NDArray[Any]]) -> Run:
             f"onnxruntime stopped while it ran {shown(path)}\n"
             f"  {_reason(error)}\n"
             f"  inputs: {', '.join(f'{n} {a.dtype} {a.shape}' for n, a in given.items())}\n"
-            "  Check the inputs' shapes: a node named above could not compute with them."
+            "  If a node could not compute with these shapes, give others. If onnxruntime lacks\n"
+            "  what the node asks for, export the model without it."
         ) from error
     made = zip((output.name for output in session.get_outputs()), results, strict=True)
     values.update({name: a for name, a in made if isinstance(a, np.ndarray)})

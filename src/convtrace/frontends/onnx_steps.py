@@ -18,6 +18,7 @@ from convtrace.arithmetic import plain
 from convtrace.errors import ConvtraceError
 from convtrace.exact import FORMATS
 from convtrace.frontends.onnx_forms import Call, Form, Replay, Translator
+from convtrace.frontends.onnx_layers import LAYERS
 from convtrace.frontends.onnx_moves import MOVES
 from convtrace.frontends.onnx_pointwise import POINTWISE
 from convtrace.frontends.onnx_quantized import QUANTIZED
@@ -29,7 +30,7 @@ from convtrace.rules import status_of
 from convtrace.step import Step, Value
 
 TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
-    {**WINDOWS, **POINTWISE, **MOVES, **RESAMPLING, **QUANTIZED}
+    {**WINDOWS, **POINTWISE, **LAYERS, **MOVES, **RESAMPLING, **QUANTIZED}
 )
 """Translators by type of a standard operator. Any other node is opaque."""
 
@@ -125,9 +126,7 @@ def _opaque(call: Call, more: Mapping[str, Any]) -> Form:
     return Form(f"{domain}::{call.node.op}", {**plain_attributes, **more}, operands)
 
 
-def _numbers_below(
-    names: Iterable[str], run: Run, makers: Mapping[str, Node]
-) -> Iterable[str]:
+def _numbers_below(names: Iterable[str], run: Run, makers: Mapping[str, Node]) -> Iterable[str]:
     """Yield the tensors of numbers among some values; a list of tensors stands for its own."""
     for name in names:
         if name in run.values:
@@ -138,9 +137,7 @@ def _numbers_below(
             yield from _numbers_below((*maker.inputs, *maker.captured), run, makers)
 
 
-def _values_of(
-    form: Form, run: Run, names: _Names, values: dict[str, Value]
-) -> dict[str, Value]:
+def _values_of(form: Form, run: Run, names: _Names, values: dict[str, Value]) -> dict[str, Value]:
     """Return the operands of a form, making those that no step made."""
     for name in form.operands.values():
         if name not in values:
@@ -171,9 +168,7 @@ _INTEGER_KINDS = frozenset(
 )
 
 
-def _sources(
-    form: Form, operands: Mapping[str, Value]
-) -> Callable[[], NDArray[np.int64]]:
+def _sources(form: Form, operands: Mapping[str, Value]) -> Callable[[], NDArray[np.int64]]:
     """Say where the numbers of a moving step come from, by moving positions instead."""
     replay: Replay | None = form.fill or form.replay
     assert replay is not None
@@ -196,12 +191,10 @@ def _sources(
     return numbers
 
 
-# Whether a step does what onnxruntime did ----------------------------------------------------------
+# Whether a step does what onnxruntime did --------------------------------------------------------
 
 
-def _difference(
-    form: Form, operands: Mapping[str, Value], output: NDArray[Any]
-) -> str | None:
+def _difference(form: Form, operands: Mapping[str, Value], output: NDArray[Any]) -> str | None:
     """Run a step again and compare; say what differs if it is more than rounding.
 
     Receipts of integers are certified to the last bit one by one, so they are not judged here.
@@ -253,6 +246,7 @@ class _Names:
     def __init__(self, run: Run) -> None:
         self._known: dict[str, str] = {}
         self._taken: set[str] = set()
+        self._bases: dict[int, str] = {}
         self._counts = Counter(sanitized(node.name) for node in run.nodes if node.name)
         made = {name for node in run.nodes for name in node.outputs}
         given = [*run.inputs, *sorted(run.initializers - made)]
@@ -268,14 +262,13 @@ class _Names:
 
     def step(self, node: Node, number: int) -> str:
         """Return a name for a step: that of its node, or its operator's with a number."""
-        name = sanitized(node.name) if node.name else ""
-        first = name if name and self._counts[name] == 1 else ""
-        if first and f"{first}.{number}" in self._taken or (number == 0 and first in self._taken):
-            first = ""
-        if not first:
-            base = node.op.lower()
-            return self._unique(base if number == 0 else f"{base}.{number}")
-        return self._unique(first if number == 0 else f"{first}.{number}")
+        if id(node) not in self._bases:
+            name = sanitized(node.name) if node.name else ""
+            if not name or self._counts[name] > 1 or name in self._taken:
+                name = node.op.lower()
+            self._bases[id(node)] = self._unique(name)
+        base = self._bases[id(node)]
+        return base if number == 0 else self._unique(f"{base}.{number}")
 
     def _unique(self, name: str) -> str:
         number, candidate = 1, name

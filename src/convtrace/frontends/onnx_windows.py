@@ -209,9 +209,7 @@ def _max_pool(call: Call) -> Form | None:
         x = operands["self"]
         wide = x if x.is_floating_point() else x.double()
         padded = functional.pad(wide, around, value=-math.inf)
-        y = pool(
-            padded, attributes["kernel_size"], attributes["stride"], 0, attributes["dilation"]
-        )
+        y = pool(padded, attributes["kernel_size"], attributes["stride"], 0, attributes["dilation"])
         return y[out].to(x.dtype)
 
     kind = "max_pool1d" if axes == 1 else f"max_pool{axes}d_with_indices"
@@ -233,9 +231,7 @@ def _average_pool(call: Call) -> Form | None:
     def add(x: torch.Tensor) -> torch.Tensor:
         single = x.reshape(-1, 1, *x.shape[2:])
         ones = torch.ones(1, 1, *attributes["kernel_size"], dtype=x.dtype)
-        y = convolve(
-            single, ones, stride=attributes["stride"], dilation=attributes["dilation"]
-        )
+        y = convolve(single, ones, stride=attributes["stride"], dilation=attributes["dilation"])
         return y.reshape(*x.shape[:2], *y.shape[2:])[out]
 
     def replay(operands: Tensors) -> torch.Tensor:

@@ -22,7 +22,7 @@ from convtrace.errors import (
     UsageError,
 )
 from convtrace.frontends.torch_recorder import CONVOLUTIONS, Held, Recorder
-from convtrace.frontends.torch_state import Unchanged
+from convtrace.frontends.torch_state import Unchanged, all_modules, join
 from convtrace.frontends.torch_steps import (
     draft_steps,
     flushes_subnormals,
@@ -85,9 +85,13 @@ def trace(
     given = [leaf for leaf in tree_leaves((inputs, kwargs)) if isinstance(leaf, torch.Tensor)]
     for number, tensor in enumerate(given):
         _check_input(_input_name(number), tensor)
-    roots, loose = _named_parts(model)
+    roots, loose = _named_parts(model, inputs, kwargs)
     modules = all_modules(roots)
     _check_initialized(modules)
+    for path, module in modules.items():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_meta:
+                _check_input(join(path, name), parameter)
     state = Unchanged()
     recorder = Recorder(state, everything=keep == "everything", on_operator=on_operator)
     flushes = flushes_subnormals()
@@ -103,7 +107,7 @@ def trace(
             recorder.keep_overwritten()
             for overwritten, copy in recorder.overwritten():
                 state.write_back(overwritten, copy)
-    compiled = recorder.compiled or any(_is_compiled(module) for module in modules.values())
+    compiled = recorder.compiled or any(map(_is_compiled, (model, *modules.values())))
     if not any(record.op in CONVOLUTIONS for record in recorder.records):
         raise _no_convolution(recorder)
     _keep_untracked([*inputs_held, *recorder.returned(output)])
@@ -147,7 +151,8 @@ def _input_name(number: int) -> str:
 
 
 def _check_input(name: str, tensor: torch.Tensor) -> None:
-    if tensor.is_meta or tensor.layout is not torch.strided:
+    fake = type(tensor).__name__ == "FakeTensor"
+    if fake or tensor.is_meta or tensor.layout is not torch.strided:
         raise NoValueError(
             f"{name} has no numbers to read\n"
             f"  shape {tuple(tensor.shape)}, layout {tensor.layout}, device {tensor.device}\n"
@@ -161,26 +166,6 @@ def _check_input(name: str, tensor: torch.Tensor) -> None:
         )
 
 
-def all_modules(roots: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
-    """List the modules below the roots by path, each module once, outer ones first.
-
-    `nn.Module.named_modules` does the same through nested generators; for deep networks that
-    takes longer than recording them.
-    """
-    found: dict[str, torch.nn.Module] = {}
-    seen: set[int] = set()
-    stack = list(reversed(roots.items()))
-    while stack:
-        path, module = stack.pop()
-        if id(module) in seen:
-            continue
-        seen.add(id(module))
-        found[path] = module
-        children = module._modules.items()
-        stack += [(_join(path, name), child) for name, child in reversed(children) if child is not None]
-    return found
-
-
 def _check_initialized(modules: Mapping[str, torch.nn.Module]) -> None:
     for path, module in modules.items():
         if isinstance(module, torch.nn.modules.lazy.LazyModuleMixin):
@@ -191,14 +176,17 @@ def _check_initialized(modules: Mapping[str, torch.nn.Module]) -> None:
                 )
 
 
-def _is_compiled(module: torch.nn.Module) -> bool:
-    return type(module).__name__ == "OptimizedModule" or (
-        getattr(module, "_compiled_call_impl", None) is not None
+def _is_compiled(part: Any) -> bool:
+    """Whether a module or a function was given to `torch.compile`."""
+    return (
+        type(part).__name__ == "OptimizedModule"
+        or getattr(part, "_compiled_call_impl", None) is not None
+        or hasattr(part, "_torchdynamo_orig_callable")
     )
 
 
 def _named_parts(
-    model: Callable[..., Any],
+    model: Callable[..., Any], inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[dict[str, torch.nn.Module], dict[str, torch.Tensor]]:
     """Find the modules and tensors that a callable uses, by the name it has for them.
 
@@ -208,33 +196,54 @@ def _named_parts(
     function: Any = model
     while isinstance(function, functools.partial):
         function = function.func
-    owner = getattr(function, "__self__", None)
     if isinstance(function, torch.nn.Module):
         inner = getattr(function, "_orig_mod", function)
         return {"": inner} if inner is function else {"": inner, "compiled": function}, {}
+    owner = getattr(function, "__self__", None)
     if isinstance(owner, torch.nn.Module):
         return {"": owner}, {}
-    function = inspect.unwrap(function) if callable(function) else function
-    if not inspect.isfunction(function):
-        parts = vars(function) if hasattr(function, "__dict__") else {}
-    else:
-        try:
-            found = inspect.getclosurevars(function)
-            parts = {**found.globals, **found.nonlocals}
-        except ValueError:  # a name of the closure is not bound yet
-            parts = {}
+    parts: dict[str, Any] = dict(vars(owner)) if hasattr(owner, "__dict__") else {}
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    if inspect.isfunction(function):
+        parts.update(_names_in(function))
+        with contextlib.suppress(TypeError, ValueError):
+            parts.update(inspect.signature(function).bind_partial(*inputs, **kwargs).arguments)
+    elif hasattr(function, "__dict__"):
+        parts.update(vars(function))
     modules: dict[str, torch.nn.Module] = {}
     tensors: dict[str, torch.Tensor] = {}
     for name, part in parts.items():
-        if isinstance(part, torch.nn.Module):
-            modules[name] = part
-        elif isinstance(part, torch.Tensor):
-            tensors[name] = part
+        for path, leaf in _leaves(name, part):
+            if isinstance(leaf, torch.nn.Module):
+                modules[path] = leaf
+            else:
+                tensors[path] = leaf
     return modules, tensors
 
 
-def _join(prefix: str, name: str) -> str:
-    return ".".join(part for part in (prefix, name) if part)
+def _names_in(function: Any) -> dict[str, Any]:
+    """Return what the code of a function refers to outside itself, by name."""
+    code = function.__code__
+    found = {
+        name: function.__globals__[name] for name in code.co_names if name in function.__globals__
+    }
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # not bound yet
+            found[name] = cell.cell_contents
+    return found
+
+
+def _leaves(name: str, part: Any) -> Iterator[tuple[str, torch.nn.Module | torch.Tensor]]:
+    """Yield the modules and tensors in a value, or one level deep in a list or dict."""
+    if isinstance(part, torch.nn.Module | torch.Tensor):
+        yield name, part
+        return
+    items = part.items() if isinstance(part, dict) else ()
+    if isinstance(part, list | tuple):
+        items = enumerate(part)
+    for key, value in items:
+        if isinstance(value, torch.nn.Module | torch.Tensor):
+            yield join(name, str(key)), value
 
 
 def _known_tensors(
@@ -251,7 +260,7 @@ def _known_tensors(
         for table in tables.get(id(module), (module._parameters, module._buffers)):
             for name, tensor in table.items():
                 if tensor is not None:
-                    known.setdefault(id(tensor), (_join(path, name), "parameter"))
+                    known.setdefault(id(tensor), (join(path, name), "parameter"))
     for name, tensor in loose.items():
         known.setdefault(id(tensor), (name, "constant"))
     return known
@@ -284,10 +293,8 @@ def _modules_of(error: BaseException) -> list[torch.nn.Module]:
 
 
 def _no_convolution(recorder: Recorder) -> NoConvolutionError:
-    ran = list(dict.fromkeys(record.op.split("::")[-1] for record in recorder.records))
+    ran = [name.split("::")[-1] for name in recorder.names]
     listed = ", ".join(ran[:12]) + (", …" if len(ran) > 12 else "")
-    if not recorder.everything:
-        listed = "not recorded (keep='convolutions')"
     return NoConvolutionError(
         "the model ran, but no convolution did\n"
         f"  operators that ran: {listed or 'none'}\n"

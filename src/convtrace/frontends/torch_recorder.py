@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from convtrace.frontends.torch_state import Unchanged
+from convtrace.frontends.torch_state import Unchanged, all_modules
 from convtrace.step import version_of
 
 aten = torch.ops.aten
@@ -137,6 +137,7 @@ class Recorder:
         calls: Module calls in the order they began.
         compiled: Whether something that was compiled ran (eagerly, here).
         everything: Whether every operator is kept.
+        names: Names of all operators that ran, kept or not.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Recorder:
         self.calls: list[ModuleCall] = []
         self._state = state
         self.compiled = False
+        self.names: dict[str, None] = {}
         self._thread = threading.get_ident()
         self.everything = everything
         self._on_operator = on_operator
@@ -262,7 +264,8 @@ class Recorder:
     def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
         if threading.get_ident() != self._thread:
             return  # hooks are global; another thread runs a model of its own
-        self._state.watch((module,))
+        if not self._state.knows(module):
+            self._state.watch(all_modules({"": module}).values())
         if type(module).__name__ == "OptimizedModule":
             self.compiled = True
         self._module_call = ModuleCall(module, self._module_call)
@@ -308,9 +311,8 @@ class Recorder:
     def call_operator(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator and record it."""
         if not isinstance(operator, torch._ops.OpOverload):
-            with self._modes_again():
-                return operator(*args, **kwargs)  # torch.cond and the like: look inside
-        if torch.is_inference_mode_enabled() and self._is_composite(operator):
+            return self._call_higher_order(operator, args, kwargs)
+        if self._is_composite(operator):  # in inference mode they arrive whole
             assert self._dispatch is not None
             with self._dispatch:
                 result = operator.decompose(*args, **kwargs)
@@ -322,11 +324,16 @@ class Recorder:
         finally:
             self._busy = False
 
-    @contextlib.contextmanager
-    def _modes_again(self) -> Iterator[None]:
+    def _call_higher_order(
+        self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Run an operator that takes functions; of `torch.cond`, the branch that is taken."""
+        if getattr(operator, "__name__", "") != "cond":
+            return operator(*args, **kwargs)
+        condition, if_true, if_false, operands = args
         assert self._dispatch is not None
         with self._dispatch:
-            yield
+            return (if_true if bool(condition) else if_false)(*operands)
 
     def _record(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if self._pending:
@@ -336,6 +343,7 @@ class Recorder:
         if places is None:
             places = self._writes[operator] = _write_places(operator)
         written = list(_written(places, name, args, kwargs)) if places or name in _HIDDEN else ()
+        self.names[name] = None
         keep = self.everything or self._is_convolution(name)
         read: dict[int, Held] = {}
         if keep:

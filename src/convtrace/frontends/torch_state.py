@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +12,40 @@ import torch
 
 from convtrace.step import version_of
 
-_COPIED = (dict, list, set)
+_TABLES = frozenset(
+    name
+    for name, value in torch.nn.Module().__dict__.items()
+    if isinstance(value, dict | set)
+)
+"""What PyTorch keeps in a module: parameters, buffers, submodules, hooks."""
+
+
+def all_modules(roots: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
+    """List the modules below the roots by path, each module once, outer ones first.
+
+    `nn.Module.named_modules` does the same through nested generators; for deep networks that
+    takes longer than recording them.
+    """
+    found: dict[str, torch.nn.Module] = {}
+    seen: set[int] = set()
+    stack = list(reversed(roots.items()))
+    while stack:
+        path, module = stack.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        found[path] = module
+        stack += [
+            (join(path, name), child)
+            for name, child in reversed(module._modules.items())
+            if child is not None
+        ]
+    return found
+
+
+def join(path: str, name: str) -> str:
+    """Return the path of something inside a module."""
+    return f"{path}.{name}" if path and name else path or name
 
 
 class Unchanged:
@@ -20,7 +53,7 @@ class Unchanged:
 
     Training mode updates running statistics, spectral norm its vectors, dropout draws random
     numbers, some models count their calls: an observation must leave no mark. What a module refers
-    to is remembered beforehand, shallowly. Numbers are copied by the recorder, before the run
+    to is remembered beforehand; what is inside its own lists and dicts is left to the model. Numbers are copied by the recorder, before the run
     overwrites them, and written back here without raising version counters, so that a graph built
     before the trace still differentiates.
     """
@@ -33,31 +66,45 @@ class Unchanged:
     def watch(self, modules: Iterable[torch.nn.Module]) -> None:
         """Remember modules, one by one; what is below them is the caller's to name."""
         for module in modules:
-            if id(module) in self._attributes or isinstance(module, torch.jit.ScriptModule):
+            if id(module) in self._attributes:
+                continue
+            if isinstance(module, torch.jit.ScriptModule):
+                tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+                self._attributes[id(module)] = (module, {}, {})
+                self._remember(tensors)
                 continue
             attributes = dict(module.__dict__)
             contents = {
                 name: value.copy()
                 for name, value in attributes.items()
-                if isinstance(value, _COPIED)
+                if name in _TABLES and value is not None
             }
             self._attributes[id(module)] = (module, attributes, contents)
             for table in (module._parameters, module._buffers):
-                for tensor in table.values():
-                    if tensor is not None and id(tensor) not in self._tensors:
-                        self._tensors[id(tensor)] = _Remembered(tensor)
+                self._remember(tensor for tensor in table.values() if tensor is not None)
+
+    def knows(self, module: torch.nn.Module) -> bool:
+        """Whether a module is watched already."""
+        return id(module) in self._attributes
+
+    def _remember(self, tensors: Iterable[torch.Tensor]) -> None:
+        for tensor in tensors:
+            if id(tensor) not in self._tensors:
+                self._tensors[id(tensor)] = known = _Remembered(tensor)
+                if known.grad is not None:
+                    self._remember([known.grad])
 
     def tables(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
         """Return parameters and buffers as they were, by `id(module)`."""
         return {
             key: (contents["_parameters"], contents["_buffers"])
             for key, (_, _, contents) in self._attributes.items()
+            if contents
         }
 
     def tensors(self) -> list[torch.Tensor]:
         """List the parameters, buffers and gradients of the watched modules."""
-        found = [known.tensor for known in self._tensors.values()]
-        return found + [known.grad for known in self._tensors.values() if known.grad is not None]
+        return [known.tensor for known in self._tensors.values()]
 
     def former(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """Return what a tensor held before its data was replaced, if it is a watched one."""
@@ -83,7 +130,8 @@ class Unchanged:
         traceback: TracebackType | None,
     ) -> None:
         for module, attributes, contents in self._attributes.values():
-            _restore(module.__dict__, attributes)
+            if attributes:
+                _restore(module.__dict__, attributes)
             for name, before in contents.items():
                 _restore(attributes[name], before)
         for known in self._tensors.values():
@@ -130,7 +178,7 @@ def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _restore(now: Any, before: Any) -> None:
-    """Give a dict, list or set its former contents, if they differ."""
+    """Give a dict or set its former contents, if they differ."""
     if isinstance(before, dict):
         if list(now) != list(before) or list(map(id, now.values())) != list(
             map(id, before.values())
@@ -139,7 +187,7 @@ def _restore(now: Any, before: Any) -> None:
             now.update(before)
     elif list(map(id, now)) != list(map(id, before)):
         now.clear()
-        (now.extend if isinstance(now, list) else now.update)(before)
+        now.update(before)
 
 
 def _write_back(tensor: torch.Tensor, copy: torch.Tensor, version: int | None) -> None:

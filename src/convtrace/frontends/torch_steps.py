@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils._python_dispatch import _disable_current_modes
 
 from convtrace.arithmetic import Arithmetic, plain
 from convtrace.exact import FORMATS
@@ -309,7 +310,10 @@ def _draft_pad(call: FunctionCall) -> Draft | None:
 def _draft_linear(group: list[Record], call: FunctionCall) -> Draft | None:
     """Fold what PyTorch makes of `torch.nn.functional.linear`: a transpose, a product, views."""
     products = [r for r in group if r.op in ("aten::addmm", "aten::mm", "aten::linear")]
-    if len(products) != 1 or call.result is None:
+    sums = [r for r in group if r.op in ("aten::add", "aten::add_")]
+    if len(products) != 1 or call.result is None or len(sums) > 1:
+        return None
+    if any(r.op not in _AROUND_LINEAR | _KEPT for r in group if r is not products[0]):
         return None
     bound = bound_arguments(products[0])
     read = products[0].read
@@ -325,13 +329,15 @@ def _draft_linear(group: list[Record], call: FunctionCall) -> Draft | None:
     else:
         left, right = ("mat1", "mat2") if products[0].op == "aten::addmm" else ("self", "mat2")
         factors = (
-            before(bound[left], "aten::view", "aten::unsqueeze"),
+            before(bound[left], "aten::view", "aten::_unsafe_view", "aten::unsqueeze"),
             before(bound[right], "aten::t"),
         )
         bias = bound["self"] if products[0].op == "aten::addmm" else None
     operands = {"input": factors[0], "weight": factors[1]}
     if bias is not None:
         operands["bias"] = read[id(bias)]
+    if sums:  # the bias, added after the product
+        operands["bias"] = sums[0].read[id(bound_arguments(sums[0])["other"])]
     fits = operands["input"].tensor.shape[:-1] == call.result.tensor.shape[:-1]
     if not fits or operands["weight"].tensor.dim() != 2:
         return None
@@ -343,6 +349,21 @@ def _draft_linear(group: list[Record], call: FunctionCall) -> Draft | None:
     return Draft(
         "linear", {}, operands, call.result, products[0].module_call, "linear", arithmetic, replay
     )
+
+
+_AROUND_LINEAR = frozenset(
+    {
+        "aten::t",
+        "aten::view",
+        "aten::_unsafe_view",
+        "aten::unsqueeze",
+        "aten::squeeze",
+        "aten::squeeze_",
+        "aten::add",
+        "aten::add_",
+        "aten::expand",
+    }
+)
 
 
 def _draft_operator(record: Record) -> list[Draft]:
@@ -564,7 +585,8 @@ def _cached(sources: Callable[[], Any]) -> Callable[[], NDArray[np.int64]]:
 
     @functools.cache
     def numbers() -> NDArray[np.int64]:
-        with torch.no_grad():
+        # The question may come from inside a run that is being recorded.
+        with torch.no_grad(), _disable_current_modes(), torch._C.DisableTorchFunction():
             return sources().cpu().numpy().astype(np.int64)
 
     return numbers

@@ -25,6 +25,8 @@ def source_of(step: Step, index: tuple[int, ...]) -> Address | None:
     operator itself has moved the numbers 0, 1, 2, … to where they went.
     """
     assert step.sources is not None, f"{step.name} does not know where its numbers come from"
+    for value in step.values.values():
+        value.check()  # indices among the operands decide as well
     place = int(step.sources()[index])
     if place < 0:
         return None

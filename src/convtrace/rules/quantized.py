@@ -39,7 +39,7 @@ LIMITS = {
 
 def why_qlinear(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one number of QLinearConv or QLinearMatMul."""
-    parts = _Parts.of(step, index)
+    parts = _Parts(step, index)
     total, notes = parts.accumulator()
     scales = [parts.scale_of(f"{role}_scale") for role in ("input", "weight", "output")]
     scale = scales[0] * scales[1] / scales[2]  # in float32, one operation after the other
@@ -53,7 +53,7 @@ def why_qlinear(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
 
 def why_integer(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one number of ConvInteger or MatMulInteger: the accumulator itself."""
-    parts = _Parts.of(step, index)
+    parts = _Parts(step, index)
     receipt = certify(
         step,
         index,
@@ -74,7 +74,7 @@ def why_qdq(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     onnxruntime computed it in float32: where the number before rounding lies so near to a half
     that this decides it, either neighbour is right.
     """
-    parts = _Parts.of(step, index)
+    parts = _Parts(step, index)
     total, notes = parts.accumulator()
     scales = [parts.scale_of(role) for role in ("input_scale", "weight_scale", "scale")]
     ratio = Fraction(float(scales[0])) * Fraction(float(scales[1])) / Fraction(float(scales[2]))
@@ -91,11 +91,8 @@ def why_qdq(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     shifted, more = _shifted(float(scaled), round(scaled), zero)
     exact, last = _saturated(shifted, dtype)
     notes += [*more, *last, ("note.quantized.floats", {})]
-    lowest, highest = (
-        _saturated(round(edge) + zero, dtype)[0]
-        for edge in (max(scaled - slack, 0) if step.attributes["relu"] else scaled - slack,
-                     scaled + slack)
-    )
+    below = max(scaled - slack, Fraction(0)) if step.attributes["relu"] else scaled - slack
+    lowest, highest = (_saturated(round(edge) + zero, dtype)[0] for edge in (below, scaled + slack))
     receipt = parts.receipt(exact, reporter, notes)
     if receipt.residual and lowest <= receipt.reported.real <= highest:
         tie: Note = ("note.quantized.tie", {"scaled": float(scaled)})
@@ -107,24 +104,20 @@ def why_qdq(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
 def why_quantize(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one number of QuantizeLinear: divided by the scale, rounded, shifted, saturated."""
     source = step.values["self"]
-    value = np.float32(source.item(index))
+    value = np.float32(source.item(index).real)
     scale = np.float32(_channel(step, "scale", index, step.attributes["axis"]))
     zero = int(_channel(step, "zero_point", index, step.attributes["axis"]))
     with np.errstate(all="ignore"):
-        quotient = float(value / scale)
-    notes: list[Note] = [
-        (
-            "note.quantized.quotient",
-            {"value": float(value), "scale": float(scale), "quotient": quotient},
-        )
-    ]
+        quotient, factor = float(value / scale), 1 / np.float64(scale)
     if math.isnan(quotient):
         return _not_a_number(step, index, float(value), reporter)
+    words = {"value": float(value), "scale": float(scale), "quotient": quotient}
     shifted, more = _shifted(quotient, _round(quotient), zero)
     exact, last = _saturated(shifted, step.attributes["dtype"])
-    inputs, weights = np.array([float(value)]), np.array([1 / float(scale)])
+    notes: list[Note] = [("note.quantized.quotient", words), *more, *last]
+    inputs, weights = np.array([float(value)]), np.array([factor])
     layout = Listed((Address(source.name, index),), (None,))
-    return _receipt(step, index, inputs, weights, layout, exact, reporter, [*notes, *more, *last])
+    return _receipt(step, index, inputs, weights, layout, exact, reporter, notes)
 
 
 def why_dequantize(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
@@ -168,10 +161,6 @@ class _Parts:
         bias = step.values.get("bias")
         self.bias = None if bias is None else int(bias.item((self.channel,)).real)
 
-    @staticmethod
-    def of(step: Step, index: tuple[int, ...]) -> _Parts:
-        return _Parts(step, index)
-
     def _read(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], Layout]:
         source, weight = self.step.values["input"], self.step.values["weight"]
         if "groups" in self.step.attributes:
@@ -211,7 +200,10 @@ class _Parts:
         """Add up products and bias, as int32 does it."""
         exact = sum(self.products.ravel().tolist()) + (self.bias or 0)
         total = (exact + 2**31) % 2**32 - 2**31
-        notes = [self.zero_points(), ("note.quantized.accumulator", {"accumulator": exact})]
+        key = "note.quantized.accumulator"
+        if self.bias is not None:
+            key = "note.quantized.accumulator_bias"
+        notes: list[Note] = [self.zero_points(), (key, {"accumulator": exact})]
         if total != exact:
             notes.append(("note.quantized.wrapped", {"exact": exact, "accumulator": total}))
         return total, notes
@@ -264,9 +256,7 @@ def _not_a_number(step: Step, index: tuple[int, ...], value: float, reporter: st
     """NaN has no integer: what is returned for it is up to the program."""
     layout = Listed((Address(step.operands["self"], index),), (None,))
     reported = int(step.value.item(index).real)
-    found = _receipt(
-        step, index, np.array([value]), np.ones(1), layout, reported, reporter, []
-    )
+    found = _receipt(step, index, np.array([value]), np.ones(1), layout, reported, reporter, [])
     return replace(found, verdict="nonfinite", culprits=((0,),))
 
 
