@@ -511,7 +511,6 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "reciprocal": lambda t: 1 / t,
     "log": lambda t: t.abs().log(),
     "masked_fill": lambda t: t.masked_fill(t > 0, 0.0),
-    "masked_fill, -inf": lambda t: t.masked_fill(t > 0, float("-inf")).softmax(1),
     "where": lambda t: torch.where(t > 0, t, 0.5),
     "where, two": lambda t: torch.where(t > 0, t, t * 2),
     "clamp": lambda t: t.clamp(-0.1, 0.3),
@@ -571,6 +570,14 @@ def test_what_follows_a_convolution_has_receipts_that_hold_or_is_opaque(
     trace = ct.trace(lambda x: operator(conv(x)), x)
     assert "conv" in trace.steps
     assert_nothing_mismatches(trace, count=6)
+
+
+def test_infinity_that_was_filled_in_is_named_as_such() -> None:
+    conv, x = nn.Conv2d(1, 4, 1), torch.randn(1, 1, 3, 3)
+    trace = ct.trace(lambda x: conv(x).masked_fill(x > -9, float("-inf")), x)
+    receipt = trace.why("masked_fill[0,1,2,2]")
+    assert (receipt.verdict, receipt.reported) == ("nonfinite", float("-inf"))
+    assert receipt.notes == (("note.nonfinite_bias", {"value": float("-inf")}),)
 
 
 # Asking for what is not there --------------------------------------------------------------------

@@ -554,6 +554,56 @@ def test_whole_numbers_that_are_moved_have_one_source() -> None:
     assert (receipt.reported, receipt.verdict) == (6, "exact")
 
 
+# Complex numbers ---------------------------------------------------------------------------------
+
+
+def whole_complex(seed: int, *shape: int) -> torch.Tensor:
+    """Complex numbers with whole parts."""
+    return torch.complex(whole(seed, *shape), whole(seed + 1, *shape))
+
+
+def run_complex(then: Function, x: torch.Tensor) -> tuple[ct.Trace, str]:
+    """Trace the function on a complex tensor; a real convolution runs beside it."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return then(torch.complex(torch.conv2d(x.real, torch.ones(1, 1, 1, 1)), x.imag))
+
+    trace = ct.trace(model, x)
+    return trace, list(trace.steps)[-1]
+
+
+COMPLEX: dict[str, Function] = {
+    "a product": lambda x: x * whole_complex(3, 3, 4),
+    "a product with a real tensor": lambda x: x * whole(3, 3, 4),
+    "a product with a number": lambda x: x * (2 - 3j),
+    "a sum": lambda x: x + whole_complex(3, 3, 4),
+    "a difference with a factor": lambda x: torch.sub(x, whole_complex(3, 3, 4), alpha=3),
+    "a linear layer": lambda x: torch.nn.functional.linear(
+        x.reshape(3, 4), whole_complex(3, 2, 4), whole_complex(5, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("then", COMPLEX.values(), ids=COMPLEX)
+def test_complex_terms_add_up_in_both_parts(then: Function) -> None:
+    x = whole_complex(1, 1, 1, 3, 4)
+    trace, name = run_complex(then, x)
+    judged = then(x.to(torch.complex128))
+    for index in positions(tuple(judged.shape)):
+        receipt = trace.why(name, index)
+        total = sum((t.weight * t.value for t in receipt.terms), receipt.bias or 0)
+        assert total == receipt.exact == receipt.reported == judged[index].item()
+        assert (receipt.verdict, receipt.residual) == ("exact", 0)
+
+
+@pytest.mark.parametrize("part", [1, 1j])
+def test_a_complex_number_that_is_off_in_one_part_is_a_mismatch(part: complex) -> None:
+    trace, name = run_complex(COMPLEX["a linear layer"], whole_complex(1, 1, 1, 3, 4))
+    trace.output.numpy()[0, 0] += part  # behind PyTorch's back
+    receipt = trace.why(name, (0, 0))
+    assert (receipt.verdict, receipt.residual) == ("mismatch", part)
+
+
 # Steps that have no rule -------------------------------------------------------------------------
 
 

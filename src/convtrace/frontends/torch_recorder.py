@@ -58,7 +58,10 @@ _HIDDEN = {
     "aten::cudnn_batch_norm": (5, (3, 4)),
     "aten::miopen_batch_norm": (5, (3, 4)),
 }
-_NO_NUMBERS = frozenset({"__get__", "__set__", "__delete__", "dim", "size", "__len__", "numel"})
+_NO_CALLS = frozenset(
+    {"__get__", "__set__", "__delete__", "dim", "size", "__len__", "numel", "cond"}
+)
+"""Functions that compute nothing themselves."""
 
 
 class Held:
@@ -290,7 +293,7 @@ class Recorder:
     def call_function(self, function: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Run a public function and remember which operators belong to it."""
         name = getattr(function, "__name__", "")
-        if self._busy or self._function_call is not None or name in _NO_NUMBERS:
+        if self._busy or self._function_call is not None or name in _NO_CALLS:
             return function(*args, **kwargs)
         call = FunctionCall(name, self._module_call, args, kwargs)
         if name == "pad":
