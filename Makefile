@@ -76,7 +76,7 @@ clean: ## Remove .venv and everything else that was made here
 .venv/.installed: .venv/.made pyproject.toml constraints.txt
 	@echo "Installing into .venv. The first time takes some minutes: PyTorch is large."
 	@$(PIP_INSTALL) pip
-	@$(PIP_INSTALL) --group test --editable .
+	@$(PIP_INSTALL) --group test --editable '.[onnx]'
 	@touch $@
 
 .venv/.check .venv/.docs: .venv/.%: .venv/.installed

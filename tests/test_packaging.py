@@ -135,7 +135,10 @@ def test_everything_that_make_installs_is_pinned() -> None:
 def needed_packages() -> Iterator[str]:
     """Yield the packages that `make test` installs: those named in pyproject.toml, and theirs."""
     seen: set[str] = set()
-    todo = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["test"]]
+    project = PROJECT["project"]
+    todo = [*project["dependencies"], *PROJECT["dependency-groups"]["test"]]
+    for extra in project["optional-dependencies"].values():
+        todo += extra
     while todo:
         requirement = Requirement(todo.pop())
         name = canonicalize_name(requirement.name)

@@ -20,6 +20,13 @@ from convtrace.frontends.onnx_forms import Form
 from convtrace.graph import Trace
 
 RANDOM = np.random.default_rng(7)
+START = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """Begin every test with the same random numbers, whichever tests ran before it."""
+    RANDOM.bit_generator.state = START
 
 
 def floats(*shape: int) -> Any:
@@ -57,7 +64,7 @@ def unet_like(build: Builder) -> str:
     """Down, up by a transposed convolution and by resizing, skips by concatenation."""
     first = build.node("LeakyRelu", build.conv("x", "d1", 6, 3, 3, 3, pads=[1] * 4))
     y = build.node("AveragePool", first, kernel_shape=[2, 2], strides=[2, 2], name="down")
-    y = build.node("HardSwish", build.conv(y, "d2", 10, 6, 3, 3, pads=[1] * 4, group=2))
+    y = build.node("HardSwish", build.conv(y, "d2", 10, 3, 3, 3, pads=[1] * 4, group=2))
     gates = build.node(
         "Sigmoid", build.conv(build.node("GlobalAveragePool", y), "se", 10, 10, 1, 1)
     )
@@ -176,6 +183,8 @@ SIZES = list(itertools.product((6, 7), (1, 2, 3, 4), (1, 2, 3)))
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"])
 def test_auto_pad_is_the_same_as_explicit_pads(op: str, mode: str, tmp_path: Path) -> None:
     for size, taps, stride in SIZES:
+        if op != "Conv" and taps < stride:
+            continue  # onnxruntime asks for negative pads here, and refuses them
         sizes, kernel, strides = (size, size + 3), (taps, 2), (stride, 2)
         pads = [0, 0, 0, 0]
         if mode.startswith("SAME"):
@@ -352,8 +361,6 @@ CASES: list[tuple[str, str, list[Any], dict[str, Any]]] = [
         {"mode": "cubic", "exclude_outside": 1, "cubic_coeff_a": -0.5},
     ),
 ]
-# What is uneven here is pulled with what `convtrace.rules.conv` cannot yet put back.
-UNEVEN = {"pads": [1, 0, 0, 2]}
 
 
 @pytest.mark.parametrize(
@@ -395,7 +402,7 @@ def test_steps_have_the_names_of_their_nodes_and_values_are_other_names(tmp_path
     first = build.conv("x", "stem[0]/Conv", 2, 1, 1, 1)
     second = build.node("Relu", first)
     third = build.node("Relu", second)
-    twice = [build.node("Neg", third, name="same"), build.node("Abs", third, name="same")]
+    twice = [build.node("Neg", third, name="conv[0]"), build.node("Abs", third, name="conv_0_")]
     last = build.node("Add", *twice, name="x")
     x = floats(1, 1, 2, 2)
     trace = trace_of(build.model({"x": x}, last), tmp_path, x=x)
@@ -404,9 +411,8 @@ def test_steps_have_the_names_of_their_nodes_and_values_are_other_names(tmp_path
     assert trace.value(f"{last}[0,0,1,1]") == trace.value("add[0,0,1,1]")
     assert list(trace.inputs) == ["x"]
     assert list(trace.parameters) == ["stem_0_/Conv.weight", "stem_0_/Conv.bias"]
-    assert trace.why("stem[0]/Conv"[:4] + "_0_/Conv[0,1,0,0]").bias_address == ct.Address(
-        "stem_0_/Conv.bias", (1,)
-    )
+    bias = trace.why("stem_0_/Conv[0,1,0,0]").bias_address
+    assert bias == ct.Address("stem_0_/Conv.bias", (1,))
 
 
 def test_what_does_not_depend_on_the_input_is_a_constant_and_no_step(tmp_path: Path) -> None:
@@ -433,7 +439,7 @@ def test_an_operator_without_a_form_is_opaque_and_the_trace_goes_on(tmp_path: Pa
     y = build.conv("x", "conv", 2, 1, 1, 1)
     odd = build.node("LpNormalization", y, axis=1, name="odd")
     parts = build.node("SplitToSequence", odd, axis=1, name="parts")
-    one = build.node("SequenceAt", parts, build.weight("one", np.array(1)), name="one")
+    one = build.node("SequenceAt", parts, build.weight("place", np.array(1)), name="one")
     last = build.node("Softmax", build.node("Relu", one), name="last")
     x = floats(1, 1, 2, 3)
     trace = trace_of(build.model({"x": x}, last), tmp_path, x=x)
@@ -510,9 +516,8 @@ def test_older_operator_sets_have_attributes_where_newer_ones_have_inputs(tmp_pa
     x = floats(1, 1, 3, 3)
     trace = trace_of(build.model({"x": x}, y, version=8), tmp_path, x=x)
     kinds = [step.kind for step in trace.steps.values()]
-    assert kinds == (
-        "convolution upsample_nearest2d pad clamp strided_slice unsqueeze squeeze mean clone".split()
-    )
+    assert kinds[:5] == ["convolution", "upsample_nearest2d", "pad", "clamp", "strided_slice"]
+    assert kinds[5:] == ["unsqueeze", "squeeze", "mean", "clone"]
     for receipt in random_receipts(trace, 90):
         assert_certified(receipt)
 

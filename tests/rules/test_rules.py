@@ -242,6 +242,19 @@ def _with_factor(
     return operation(x, other, alpha=alpha)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", ["mul", "add", "sub"])
+def test_a_wrong_number_beside_a_python_number_is_noticed(kind: str, dtype: str) -> None:
+    x = torch.full((1, 1, 1, 1), 1.375, dtype=getattr(torch, dtype))
+    trace, name = run(partial(_with_number, getattr(torch, kind), 0.3), x)
+    assert trace.why(name, (0, 0, 0, 0)).verdict in CERTIFIED
+    eps = torch.finfo(x.dtype).eps
+    replaced = trace.output * (1 + 16 * eps)
+    assert replaced.item() != trace.output.item()
+    trace.output.untyped_storage().copy_(replaced.untyped_storage())  # behind PyTorch's back
+    assert trace.why(name, (0, 0, 0, 0)).verdict == "mismatch"
+
+
 # Products ----------------------------------------------------------------------------------------
 
 
@@ -317,7 +330,8 @@ def test_relu_of_minus_infinity_is_no_mismatch() -> None:
     trace, name = run(torch.relu, torch.full((1, 1, 1, 1), -float("inf")))
     receipt = trace.why(name, (0, 0, 0, 0))
     assert receipt.reported == 0
-    assert receipt.verdict != "mismatch"
+    assert receipt.verdict == "exact"
+    assert receipt.terms[0].product == 0
 
 
 # Linear ------------------------------------------------------------------------------------------
@@ -579,7 +593,7 @@ COMPLEX: dict[str, Function] = {
     "a sum": lambda x: x + whole_complex(3, 3, 4),
     "a difference with a factor": lambda x: torch.sub(x, whole_complex(3, 3, 4), alpha=3),
     "a linear layer": lambda x: torch.nn.functional.linear(
-        x.reshape(3, 4), whole_complex(3, 2, 4), whole_complex(5, 2)
+        x.reshape(3, 4), whole_complex(3, 2, 4).to(x.dtype), whole_complex(5, 2).to(x.dtype)
     ),
 }
 

@@ -73,3 +73,5 @@ class Progress:
             self._task = bar.add_task(self._text.format(count=self._count), total=None)
             bar.start()
             self._bar = bar
+            # What was counted while the bar was made.
+            bar.update(self._task, description=self._text.format(count=self._count))

@@ -83,7 +83,7 @@ def _how(receipt: Receipt, layout: Window, look: Look) -> list[str]:
     elif each > 1:
         meaning.append(look.say("receipt.how.sigma"))
     lines += look.wrap(" ".join(meaning))
-    groups = getattr(layout, "groups", 1)
+    groups = layout.groups
     if groups > 1:
         group = channels[0] // len(channels)
         lines += look.wrap(look.say("receipt.group", group=group, groups=groups, **words))

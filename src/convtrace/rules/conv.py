@@ -64,6 +64,7 @@ class Window:
         weight_name: Name of the weight.
         weight_channel: Position of the output channel in the weight, within its group if
             transposed.
+        groups: Number of groups.
     """
 
     channels: range
@@ -76,6 +77,7 @@ class Window:
     input_name: str
     weight_name: str
     weight_channel: int
+    groups: int
 
     @property
     def transposed(self) -> bool:
@@ -129,6 +131,7 @@ def window(step: Step, index: tuple[int, ...]) -> Window:
         input_name=step.operands["input"],
         weight_name=step.operands["weight"],
         weight_channel=output_channel % (channels_out // groups) if transposed else output_channel,
+        groups=groups,
     )
 
 

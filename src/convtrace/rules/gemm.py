@@ -10,7 +10,7 @@ from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
-from convtrace.rules.pointwise import broadcast, product_shares
+from convtrace.rules.pointwise import broadcast, product_shares, unit_of
 from convtrace.rules.pulling import Pulled, Run, unbroadcast
 from convtrace.step import Step
 
@@ -36,6 +36,7 @@ def why_gemm(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         bias = added.item(at) * beta if beta != 1 else added.item(at)
         address = Address(added.name, at) if beta == 1 else None
     scaled = weights.astype(np.float64) * alpha if alpha != 1 else weights
+    # Scaling rounds: once for the sum, once for what is added, perhaps once for each factor.
     size = float(np.abs(inputs.astype(np.float64) * scaled).sum()) + abs(bias or 0.0)
     return certify(
         step,
@@ -50,7 +51,7 @@ def why_gemm(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         bias=bias,
         bias_address=address,
         reporter=reporter,
-        slack=size if (alpha, beta) != (1, 1) else 0.0,
+        slack=4 * unit_of(step) * size if (alpha, beta) != (1, 1) else 0.0,
     )
 
 
