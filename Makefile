@@ -53,7 +53,7 @@ format: .venv/.check ## Sort imports, fix what can be fixed safely, format
 
 .PHONY: bench
 bench: install ## Run the benchmarks and write their results page
-	@.venv/bin/python -m benchmarks $(ARGS)
+	@.venv/bin/python -m benchmarks
 
 .PHONY: docs
 docs: .venv/.docs ## Build the docs of both languages into docs/_build

@@ -72,7 +72,10 @@ def measure(rounds: int = 40) -> dict[str, Timing]:
         except ImportError:
             return timings
         peers = interleave(
-            {"plain forward pass": functions["plain forward pass"], "TorchLens": lens_of(lens, model, x)},
+            {
+                "plain forward pass": functions["plain forward pass"],
+                "TorchLens": lens_of(lens, model, x),
+            },
             rounds=5,
             title="TorchLens",
             warmups=1,

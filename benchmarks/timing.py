@@ -63,8 +63,6 @@ def interleave(
     timings: dict[str, Timing] = {}
     for name, taken in times.items():
         ratios = [a / b for a, b in zip(taken, first, strict=True)]
-        low, middle, high = (
-            statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-        )
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         timings[name] = Timing(statistics.median(taken), middle, low, high)
     return timings

@@ -234,8 +234,16 @@ def test_the_typical_error_of_a_narrow_result_holds_its_rounding() -> None:
 @pytest.mark.parametrize("count", [4, 9, 576])
 def test_the_typical_error_lies_inside_the_bound(arithmetic: Arithmetic, count: int) -> None:
     stored = "float32" if arithmetic.operands == "tf32" else arithmetic.operands
-    bound = arithmetic.bound(count, 5.0, 1.0, stored=stored, partials=count)
-    assert 0 < arithmetic.typical(count, 5.0, 1.0) <= bound
+    for held in (stored, None):
+        typical = arithmetic.typical(count, 5.0, 1.0, stored=held, partials=count)
+        assert 0 < typical <= arithmetic.bound(count, 5.0, 1.0, stored=held, partials=count)
+
+
+def test_the_typical_error_of_tf32_holds_the_rounding_of_a_factor() -> None:
+    arithmetic = Arithmetic("tf32", "float32", "float32")
+    without = arithmetic.typical(4, 3.0, 1.0)
+    rounded = arithmetic.typical(4, 3.0, 1.0, stored="float32")
+    assert rounded - without == pytest.approx(3.0 * FORMATS["tf32"].unit)
 
 
 @pytest.mark.parametrize(

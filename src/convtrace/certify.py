@@ -109,7 +109,9 @@ def _complexes(
 def _integers(
     inputs: NDArray[Any], weights: NDArray[Any], present: NDArray[np.bool_] | None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    largest = [max(abs(int(a.max(initial=0))), abs(int(a.min(initial=0)))) for a in (inputs, weights)]
+    largest = [
+        max(abs(int(a.max(initial=0))), abs(int(a.min(initial=0)))) for a in (inputs, weights)
+    ]
     # Where a product or a sum could leave 64 bits, Python's integers take over.
     fits = largest[0] * largest[1] * max(inputs.size, 1) < 2**62 and max(largest) < 2**62
     dtype = np.int64 if fits else np.object_
@@ -227,11 +229,11 @@ def _judge_complex(
     """
     halves: list[dict[str, Any]] = []
     for left, right, offset, returned in (
-        (weights.real, -weights.imag, complex(bias or 0).real, _half(reported, "real")),
-        (weights.imag, weights.real, complex(bias or 0).imag, _half(reported, "imag")),
+        (np.real(weights), -np.imag(weights), complex(bias or 0).real, _half(reported, "real")),
+        (np.imag(weights), np.real(weights), complex(bias or 0).imag, _half(reported, "imag")),
     ):
         factors = np.concatenate([left, right])
-        values = np.concatenate([inputs.real, inputs.imag])
+        values = np.concatenate([np.real(inputs), np.imag(inputs)])
         both = np.concatenate([present, present])
         half_bias = None if bias is None else offset
         halves.append(

@@ -1,10 +1,11 @@
-"""The command line: `convtrace demo`, `why`, `summary`.
+"""The command line: `convtrace demo`, `why`, `contributions`, `uses`, `summary`.
 
 Each verb is a file in `convtrace.commands`. Here is what all of them share: help, and how every
 error becomes one message and an exit status.
 
     0    all is well
-    1    a receipt does not match what the framework returned, or the output was closed early
+    1    a receipt, or a sum of contributions, does not match what the framework returned, or the
+         output was closed early
     2    bad input: the message says what, and what to do
     70   a fault of convtrace itself
     130  interrupted
@@ -22,10 +23,12 @@ from typing import Any, NoReturn
 import click
 
 from convtrace import __version__
+from convtrace.commands.contributions import contributions
 from convtrace.commands.demo import demo
 from convtrace.commands.options import TRACEBACK, Verb
 from convtrace.commands.output import prepare_streams
 from convtrace.commands.summary import summary
+from convtrace.commands.uses import uses
 from convtrace.commands.why import why
 from convtrace.errors import ConvtraceError, ModelError
 
@@ -119,9 +122,11 @@ _HELP = """\
 Every multiplication behind any number in a convolutional network, certified.
 
 \b
-  convtrace demo                          the shortest tour
-  convtrace why digits "conv2[0,5,3,3]"   one number of a trained network
-  convtrace summary digits                every step of that network
+  convtrace demo                             the shortest tour
+  convtrace why digits "conv2[0,5,3,3]"      one number of a trained network
+  convtrace contributions digits "fc[0,8]"   the same down to the pixels, as a map
+  convtrace uses digits "input[0,0,2,3]"     where a number goes
+  convtrace summary digits                   every step of that network
 
 An address such as conv2[0,5,3,3] names one number: the step that made it, and its position on
 each axis, counted from 0. The answer is a receipt: all terms weight × value, their sum per
@@ -148,4 +153,6 @@ def main(ctx: click.Context) -> None:
 
 main.add_command(demo)
 main.add_command(why)
+main.add_command(contributions)
+main.add_command(uses)
 main.add_command(summary)

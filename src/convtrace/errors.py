@@ -10,7 +10,7 @@
     ├── NoConvolutionError      (ValueError)         the model ran, but no convolution did
     ├── TensorChangedError      (RuntimeError)       a recorded tensor was overwritten later
     ├── NoValueError            (ValueError)         a tensor has no numbers to read (meta, sparse)
-    ├── UsageError              (ValueError)         options of a call or command do not fit together
+    ├── UsageError              (ValueError)         options of a call or command do not agree
     ├── FileError               (OSError)            a file cannot be used
     │   ├── MissingFileError    (FileNotFoundError)  there is no such file
     │   ├── FileFormatError     (ValueError)         truncated, or of another format

@@ -77,7 +77,7 @@ class Trace:
 
     @cached_property
     def inputs(self) -> Mapping[str, Value]:
-        """Inputs of the run by name: `input`, `input:2`, …"""
+        """Inputs of the run by name: `input`, `input:2` and so on."""
         return MappingProxyType({v.name: v for v in self._parts.values if v.origin == "input"})
 
     @cached_property

@@ -187,11 +187,15 @@ def _push(run: Run, tangents: Mapping[str, torch.Tensor]) -> torch.Tensor:
         # What comes from parameters does not flow, except for the operand that is asked about.
         free = Run(run.step, run.operands, run.output, run.weighs - set(tangents), run.gated)
         pulled = pull(free, cotangent).cotangents
-        parts = [(pulled[role] * tangent).sum() for role, tangent in tangents.items() if role in pulled]
+        parts = [
+            (pulled[role] * tangent).sum() for role, tangent in tangents.items() if role in pulled
+        ]
         if not parts or not any(part.requires_grad for part in parts):
             return torch.zeros_like(run.output)
-        (found,) = torch.autograd.grad(sum(parts), cotangent, allow_unused=True)
-    return torch.zeros_like(run.output) if found is None else found.detach()
+        total = sum(parts[1:], parts[0])
+        # Zeros where a pull does not read its cotangent.
+        (found,) = torch.autograd.grad(total, cotangent, allow_unused=True, materialize_grads=True)
+    return found.detach()
 
 
 def _nonzero(tangent: torch.Tensor) -> Dependents:
@@ -215,7 +219,8 @@ def _merge(first: Dependents | None, second: Dependents) -> Dependents:
     positions = np.concatenate([first.positions, second.positions])
     coefficients = np.concatenate([first.coefficients, second.coefficients])
     unique, inverse = np.unique(positions, axis=0, return_inverse=True)
-    return Dependents(unique, np.bincount(inverse.ravel(), weights=coefficients))
+    total = np.bincount(inverse.ravel(), weights=coefficients)
+    return Dependents(unique, total.astype(np.float64, copy=False))
 
 
 def _uses(

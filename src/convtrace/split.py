@@ -65,7 +65,8 @@ class Split:
         name = " ".join(f"{'+' if factor > 0 else '-'} {at}" for at, factor in self.target)
         return (
             f"Split({name.removeprefix('+ ')} = {self.reported}: inputs {list(self.inputs)}, "
-            f"{len(self.biases)} steps with biases, residual {self.residual:.3g} of {self.scale:.3g})"
+            f"{len(self.biases)} steps with biases, "
+            f"residual {self.residual:.3g} of {self.scale:.3g})"
         )
 
 
@@ -221,4 +222,3 @@ class Numbers:
         while step is not None and step.sources is not None and len(step.operands) == 1:
             step = self._steps.get(next(iter(step.operands.values())))
         return step is not None and step.kind in GATES
-

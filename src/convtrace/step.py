@@ -160,7 +160,9 @@ class Unobserved(Value):
     def box(self, slices: tuple[int | slice, ...]) -> NDArray[Any]:
         """Compute a box of the output, number by number."""
         places = np.indices(self.shape)[(slice(None), *slices)]
-        numbers = [self._compute(tuple(map(int, at))) for at in places.reshape(places.shape[0], -1).T]
+        numbers = [
+            self._compute(tuple(map(int, at))) for at in places.reshape(places.shape[0], -1).T
+        ]
         return np.array(numbers).reshape(places.shape[1:])
 
     def item(self, index: tuple[int, ...]) -> Number:
@@ -216,8 +218,8 @@ def _no_value(value: Value) -> NoValueError:
         f"{value.name} has no numbers to read\n"
         f"  {type(value.data).__name__}, dtype {value.dtype}, layout {value.data.layout}, "
         f"device {value.data.device}\n"
-        "  convtrace reads dense tensors: call .to_dense() or .dequantize(), or make the model on a\n"
-        "  real device."
+        "  convtrace reads dense tensors: call .to_dense() or .dequantize(), or make the model on "
+        "a\n  real device."
     )
 
 

@@ -132,6 +132,18 @@ def test_tensors_of_every_float_dtype_are_certified_against_pytorch(dtype: str) 
     assert verdicts <= {"exact", "rounding"}
 
 
+@pytest.mark.parametrize(("dtype", "verdict"), [("bfloat16", "rounding"), ("float32", "mismatch")])
+def test_only_kernels_that_flush_may_read_a_subnormal_number_as_zero(
+    dtype: str, verdict: str
+) -> None:
+    kind = getattr(torch, dtype)
+    x, weight = torch.full((1, 1, 1), 2.0**-130), torch.full((1, 1, 1), 2.0**100)
+    observed = torch.zeros(1, 1, 1, dtype=kind)
+    trace = ct.from_arrays(x.to(kind), weight.to(kind), observed=observed)
+    receipt = trace.why("conv1d[0,0,0]")
+    assert (receipt.exact, receipt.verdict) == (2.0**-30, verdict)
+
+
 def test_the_arithmetic_of_a_runtime_can_be_stated() -> None:
     stated = ct.Arithmetic("float16", "float32", "float32")
     receipt = single(1 / 3, 1.0, observed=[[[0.3333]]], arithmetic=stated)

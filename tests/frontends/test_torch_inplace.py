@@ -531,19 +531,18 @@ def test_a_model_changed_after_the_trace_leaves_the_names_as_they_were() -> None
     assert_nothing_mismatches(trace)
 
 
-UNNOTICED: dict[str, Callable[[Tensor], Any]] = {
-    "data": lambda t: t.data.add_(1),
-    "numpy": lambda t: t.detach().numpy().__iadd__(1),
-    "data =": lambda t: setattr(t, "data", t.data + 1),
-    "fused SGD": lambda t: _fused_step(t),
-}
-
-
 def _fused_step(tensor: Tensor) -> None:
     parameter = tensor.detach().requires_grad_()
     parameter.grad = torch.ones_like(parameter)
     torch.optim.SGD([parameter], lr=0.1, fused=True).step()
 
+
+UNNOTICED: dict[str, Callable[[Tensor], Any]] = {
+    "data": lambda t: t.data.add_(1),
+    "numpy": lambda t: t.detach().numpy().__iadd__(1),
+    "data =": lambda t: setattr(t, "data", t.data + 1),
+    "fused SGD": _fused_step,
+}
 
 
 @pytest.mark.parametrize("what", ["input", "weight"])

@@ -24,7 +24,8 @@ WEIGHTS = resources.files("convtrace.models") / "digits.safetensors"
 def _load_script() -> ModuleType:
     path = ROOT / "scripts" / "train_digits.py"
     spec = importlib.util.spec_from_file_location("train_digits", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

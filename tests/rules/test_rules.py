@@ -477,6 +477,14 @@ def test_cat_finds_the_operand_and_the_position_in_it(dim: int) -> None:
         assert (term.source.step == "conv2d") == (receipt.reported <= 24)
 
 
+def test_indices_that_changed_after_the_trace_are_noticed() -> None:
+    places = torch.tensor([3, 0, 3])
+    trace, name = run(lambda x: x.index_select(3, places), counting(1, 1, 1, 4))
+    places.add_(-1)
+    with pytest.raises(ct.TensorChangedError):
+        trace.why(name, (0, 0, 0, 1))
+
+
 PADS: dict[str, Any] = {
     "zeros": {},
     "a number": {"value": 7.0},
@@ -616,6 +624,15 @@ def test_a_complex_number_that_is_off_in_one_part_is_a_mismatch(part: complex) -
     trace.output.numpy()[0, 0] += part  # behind PyTorch's back
     receipt = trace.why(name, (0, 0))
     assert (receipt.verdict, receipt.residual) == ("mismatch", part)
+
+
+def test_a_complex_divisor_turns_its_source() -> None:
+    trace, name = run_complex(lambda x: x / (1 + 1j), whole_complex(1, 1, 1, 3, 4))
+    receipt = trace.why(name, (0, 0, 1, 2))
+    (term,) = receipt.terms
+    assert term.weight == 0.5 - 0.5j
+    assert receipt.exact == term.value / (1 + 1j)
+    assert receipt.verdict in CERTIFIED
 
 
 # Steps that have no rule -------------------------------------------------------------------------

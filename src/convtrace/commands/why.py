@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,8 @@ from convtrace.commands.options import Verb, model_options, output_options
 from convtrace.errors import AddressError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from convtrace.graph import Trace
 
 _LIMIT = 64
@@ -25,6 +28,7 @@ by input channel, with a total that is checked against what PyTorch returned.
   convtrace why net.py:Net "conv1[0,0,4,7]" "input[0,0,4,7]" --input photo.png
   convtrace why torchvision.models:resnet18 "layer1.0.conv1[0,3,20,20]" \\
       --random 1,3,224,224 --weights resnet18.safetensors
+  convtrace why net.py:Net --nonfinite --input photo.png
 
 MODEL is file.py:object, package.module:object, or digits, a small trained network that ships
 with convtrace. The object is an nn.Module, a function without arguments that makes one, or a
@@ -34,6 +38,8 @@ ADDRESS is the name of a step and one position an axis, counted from 0, in quote
 shells have plans of their own for brackets: conv2[0,5,3,3] is sample 0, channel 5, row 3,
 column 3 of what conv2 returned. input[…] and conv2.weight[…] are numbers, too. `convtrace
 summary MODEL` lists the steps.
+
+--nonfinite looks for the first NaN or infinity of the run and shows what brought it in.
 
 Exit status: 0; 1 if a receipt does not match what PyTorch returned; 2 for bad input.
 """
@@ -46,8 +52,13 @@ Exit status: 0; 1 if a receipt does not match what PyTorch returned; 2 for bad i
     short_help="Show every multiplication behind a number.",
 )
 @click.argument("model")
-@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@click.argument("addresses", nargs=-1, metavar="ADDRESS...")
 @model_options
+@click.option(
+    "--nonfinite",
+    is_flag=True,
+    help="Instead of an address: explain the first NaN or infinity of the run.",
+)
 @click.option("--all", "everything", is_flag=True, help="Show every term, with all its digits.")
 @click.option(
     "--limit",
@@ -60,6 +71,7 @@ Exit status: 0; 1 if a receipt does not match what PyTorch returned; 2 for bad i
 def why(
     ctx: click.Context,
     addresses: tuple[str, ...],
+    nonfinite: bool,
     everything: bool,
     limit: int | None,
     lang: str | None,
@@ -72,6 +84,13 @@ def why(
             f"--all and --limit {limit} were both given\n"
             "  --all shows every term; --limit cuts the list. Give one of them."
         )
+    if nonfinite and addresses:
+        raise UsageError(
+            f"--nonfinite and {' '.join(addresses)} were both given\n"
+            "  --nonfinite finds the address itself. Give one of them."
+        )
+    if not nonfinite and not addresses:
+        raise click.UsageError("Missing argument 'ADDRESS...'.", ctx)
     for text in addresses:
         if "[" in text or "]" in text:
             parse_address(text)  # before anything slow
@@ -82,8 +101,13 @@ def why(
     language = choose_language(lang)
     console = make_console(color)
     made = run(Request(**request), language)
-    receipts = [made.trace.why(_address(made.trace, text)) for text in addresses]
+    receipts = [made.trace.why(address_of(made.trace, text)) for text in addresses]
+    if nonfinite:
+        first = made.trace.first_nonfinite()
+        receipts = [] if first is None else [first]
     print_rows(made.rows, console, language)
+    if nonfinite:
+        _say_nonfinite(made.trace, bool(receipts), console, language)
     for number, receipt in enumerate(receipts):
         if number:
             console.print("\n" + "─" * 60 + "\n", style="dim")
@@ -92,7 +116,19 @@ def why(
         ctx.exit(1)
 
 
-def _address(trace: Trace, text: str) -> Address:
+def _say_nonfinite(trace: Trace, found: bool, console: Console, lang: str) -> None:
+    """Say that every number is finite, or that what follows is the first one that is not."""
+    from convtrace.catalog import say
+
+    if found:
+        console.print(say("cli.nonfinite.first", lang) + "\n", soft_wrap=True)
+        return
+    count = sum(math.prod(value.shape) for value in (*trace.inputs.values(), *trace.steps.values()))
+    steps = len(trace.steps)
+    console.print(say("cli.nonfinite.none", lang, count=f"{count:,}", steps=steps), soft_wrap=True)
+
+
+def address_of(trace: Trace, text: str, wanted: str = "a receipt is for one number") -> Address:
     """Read an address; of a bare name, say which positions it has."""
     if "[" in text or "]" in text:
         return parse_address(text)
@@ -101,7 +137,7 @@ def _address(trace: Trace, text: str) -> Address:
     last = Address(name, tuple(size - 1 for size in value.shape))
     first = Address(name, (0,) * len(value.shape))
     raise AddressError(
-        f"{text!r} names a whole tensor, and a receipt is for one number\n"
+        f"{text!r} names a whole tensor, and {wanted}\n"
         f"  shape of {name}: {value.shape}\n"
         f"  Add a position: {first} is its first number, {last} its last."
     )

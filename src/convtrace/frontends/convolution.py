@@ -84,17 +84,21 @@ def pads_of(
             f"unknown padding: {padding!r}\n"
             "  Padding is 'same', 'valid', a number, one number an axis, or (low, high) an axis."
         )
-    if hasattr(padding, "tolist"):
-        padding = padding.tolist()
-    if isinstance(padding, Sequence) and any(hasattr(p, "__len__") for p in padding):
-        pairs = tuple(per_axis("padding (low, high)", p, 2) for p in padding)
+    given = _listed(padding)
+    if isinstance(given, Sequence) and any(hasattr(p, "__len__") for p in given):
+        pairs = tuple(per_axis("padding (low, high)", p, 2) for p in given)
         if len(pairs) != len(kernel):
             raise ShapeError(
                 f"padding has {len(pairs)} (low, high) pairs for {len(kernel)} spatial axes\n"
-                f"  padding = {padding!r}"
+                f"  padding = {given!r}"
             )
         return tuple((low, high) for low, high in pairs)
-    return tuple((p, p) for p in per_axis("padding", padding, len(kernel)))  # type: ignore[arg-type]  # the pairs are gone
+    return tuple((p, p) for p in per_axis("padding", given, len(kernel)))
+
+
+def _listed(value: Any) -> Any:
+    """Turn an array or a tensor into numbers or lists of numbers; leave anything else."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def canonical(

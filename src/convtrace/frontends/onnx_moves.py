@@ -251,7 +251,7 @@ def _around(size: int, pads: tuple[int, int], mode: str) -> list[int]:
 
     Example:
         >>> _around(3, (2, 1), "reflect"), _around(3, (-1, 2), "circular")
-        ([2, 1, 0, 1, 2, 1], [1, 2, 0, 1])
+        ([2, 1, 0, 1, 2, 1], [1, 2, 1, 2])
     """
     low, high = (max(p, 0) for p in pads)
     inside = np.arange(max(-pads[0], 0), size - max(-pads[1], 0))

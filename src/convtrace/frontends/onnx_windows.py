@@ -205,15 +205,28 @@ def _max_pool(call: Call) -> Form | None:
     out = tuple(slice(size) for size in call.output.shape)
     pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[axes - 1]
 
+    window = (attributes["kernel_size"], attributes["stride"], 0, attributes["dilation"])
+
     def replay(operands: Tensors) -> torch.Tensor:
         x = operands["self"]
         wide = x if x.is_floating_point() else x.double()
-        padded = functional.pad(wide, around, value=-math.inf)
-        y = pool(padded, attributes["kernel_size"], attributes["stride"], 0, attributes["dilation"])
+        y = pool(functional.pad(wide, around, value=-math.inf), *window)
         return y[out].to(x.dtype)
 
     kind = "max_pool1d" if axes == 1 else f"max_pool{axes}d_with_indices"
-    return Form(kind, attributes, {"self": call.name(0)}, replay)
+    read = {"self": call.name(0)}
+    if call.output.dtype.kind == "f":
+        return Form(kind, attributes, read, replay)
+
+    def fill(operands: Tensors) -> torch.Tensor:
+        """Move positions to where the largest whole numbers of this run went."""
+        numbers = torch.as_tensor(call.array(0)).double()
+        padded = functional.pad(numbers, around, value=-math.inf)
+        _, chosen = pool(padded, *window, return_indices=True)
+        places = functional.pad(operands["self"], around, value=-1).flatten(2)
+        return places.gather(2, chosen.flatten(2)).reshape(chosen.shape)[out]
+
+    return Form(kind, attributes, read, replay, ("self",), fill)
 
 
 def _average_pool(call: Call) -> Form | None:

@@ -7,10 +7,11 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils._pytree import tree_leaves
 
 from convtrace.errors import (
@@ -21,14 +22,12 @@ from convtrace.errors import (
     NoValueError,
     UsageError,
 )
-from convtrace.frontends.torch_recorder import CONVOLUTIONS, Held, Recorder
+from convtrace.frontends.torch_names import held_value, name_steps
+from convtrace.frontends.torch_operators import CONVOLUTIONS, flushes_subnormals
+from convtrace.frontends.torch_record import Held
+from convtrace.frontends.torch_recorder import Recorder
 from convtrace.frontends.torch_state import Unchanged, all_modules, join
-from convtrace.frontends.torch_steps import (
-    draft_steps,
-    flushes_subnormals,
-    held_value,
-    name_steps,
-)
+from convtrace.frontends.torch_steps import draft_steps
 from convtrace.graph import Parts, Trace
 
 Keep = Literal["everything", "convolutions"]
@@ -79,9 +78,7 @@ def trace(
             "  Pass an nn.Module or a function, then its inputs: ct.trace(model, x)."
         )
     if keep not in ("everything", "convolutions"):
-        raise UsageError(
-            f"keep = {keep!r}\n  It is 'everything' or 'convolutions'."
-        )
+        raise UsageError(f"keep = {keep!r}\n  It is 'everything' or 'convolutions'.")
     given = [leaf for leaf in tree_leaves((inputs, kwargs)) if isinstance(leaf, torch.Tensor)]
     for number, tensor in enumerate(given):
         _check_input(_input_name(number), tensor)
@@ -107,7 +104,9 @@ def trace(
             recorder.keep_overwritten()
             for overwritten, copy in recorder.overwritten():
                 state.write_back(overwritten, copy)
-    compiled = recorder.compiled or any(map(_is_compiled, (model, *modules.values())))
+    compiled = recorder.compiled or (
+        "torch._dynamo" in sys.modules and any(map(_is_compiled, (model, *modules.values())))
+    )
     if not any(record.op in CONVOLUTIONS for record in recorder.records):
         raise _no_convolution(recorder)
     _keep_untracked([*inputs_held, *recorder.returned(output)])
@@ -135,7 +134,7 @@ def _keep_untracked(held: Iterable[Held]) -> None:
 
 
 @contextlib.contextmanager
-def _eagerly() -> Iterator[None]:
+def _eagerly() -> Generator[None]:
     """Run what is compiled as it was written; the operators of a compiled model are fused."""
     if "torch._dynamo" not in sys.modules:
         yield  # nothing can have been compiled
@@ -168,12 +167,12 @@ def _check_input(name: str, tensor: torch.Tensor) -> None:
 
 def _check_initialized(modules: Mapping[str, torch.nn.Module]) -> None:
     for path, module in modules.items():
-        if isinstance(module, torch.nn.modules.lazy.LazyModuleMixin):
-            if module.has_uninitialized_params():
-                raise UsageError(
-                    f"{path or type(module).__name__} has no weights yet: it is a lazy module\n"
-                    "  Run the model once on an input, then trace it."
-                )
+        lazy: Any = module if isinstance(module, LazyModuleMixin) else None
+        if lazy is not None and lazy.has_uninitialized_params():
+            raise UsageError(
+                f"{path or type(module).__name__} has no weights yet: it is a lazy module\n"
+                "  Run the model once on an input, then trace it."
+            )
 
 
 def _is_compiled(part: Any) -> bool:
@@ -238,7 +237,7 @@ def _leaves(name: str, part: Any) -> Iterator[tuple[str, torch.nn.Module | torch
     if isinstance(part, torch.nn.Module | torch.Tensor):
         yield name, part
         return
-    items = part.items() if isinstance(part, dict) else ()
+    items: Iterable[tuple[Any, Any]] = part.items() if isinstance(part, dict) else ()
     if isinstance(part, list | tuple):
         items = enumerate(part)
     for key, value in items:
@@ -267,7 +266,7 @@ def _known_tensors(
 
 
 def _model_error(
-    recorder: Recorder, modules: Mapping[str, torch.nn.Module], error: Exception
+    recorder: Recorder, modules: dict[str, torch.nn.Module], error: Exception
 ) -> ModelError:
     paths = {id(module): path for path, module in reversed(modules.items())}
     names = [paths.get(id(module), "") for module in _modules_of(error)]

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import torch
 from torch.nn.modules.module import (
@@ -25,106 +24,23 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from convtrace.frontends.torch_operators import (
+    ALIASES,
+    CONVOLUTIONS,
+    HIDDEN,
+    settings_of,
+    tensors_in,
+    tensors_written,
+    write_places,
+)
+from convtrace.frontends.torch_record import FunctionCall, Held, ModuleCall, Record, storage_of
 from convtrace.frontends.torch_state import Unchanged, all_modules
 from convtrace.step import version_of
 
-aten = torch.ops.aten
-
-CONVOLUTIONS = frozenset(
-    {
-        "aten::convolution",
-        "aten::convolution_overrideable",
-        "aten::_convolution",
-        "aten::mkldnn_convolution",
-        "aten::cudnn_convolution",
-        "aten::cudnn_convolution_transpose",
-        "aten::miopen_convolution",
-        "aten::_slow_conv2d_forward",
-        "aten::slow_conv3d_forward",
-        "aten::slow_conv_dilated2d",
-        "aten::slow_conv_dilated3d",
-        "aten::slow_conv_transpose2d",
-        "aten::slow_conv_transpose3d",
-        "aten::_conv_depthwise2d",
-        "aten::conv_depthwise3d",
-    }
-)
-"""Operators that are one convolution each."""
-
-_ALIASES = frozenset({"aten::detach", "aten::alias", "aten::lift_fresh", "aten::detach_"})
-_HIDDEN = {
-    # These update running statistics without saying so in their schema: (training, statistics).
-    "aten::native_batch_norm": (5, (3, 4)),
-    "aten::cudnn_batch_norm": (5, (3, 4)),
-    "aten::miopen_batch_norm": (5, (3, 4)),
-}
 _NO_CALLS = frozenset(
     {"__get__", "__set__", "__delete__", "dim", "size", "__len__", "numel", "cond"}
 )
 """Functions that compute nothing themselves."""
-
-
-class Held:
-    """One tensor at one version: what it held then, kept even if it is overwritten later."""
-
-    __slots__ = ("handles", "name", "saved", "storage", "tensor", "version")
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-        self.version = version_of(tensor)
-        self.storage = _storage(tensor)
-        self.saved: torch.Tensor | None = None
-        self.handles: list[torch.Tensor] = [tensor]  # also those made by detach and the like
-        self.name: str | None = None
-
-
-    @property
-    def data(self) -> torch.Tensor:
-        """The numbers of that version."""
-        return self.tensor if self.saved is None else self.saved
-
-
-@dataclass(eq=False)
-class ModuleCall:
-    """One running call of a module."""
-
-    module: torch.nn.Module | None
-    parent: ModuleCall | None = None
-    output: Held | None = None
-
-
-@dataclass(eq=False)
-class FunctionCall:
-    """One call of a public PyTorch function, e.g. `conv2d`, with its arguments."""
-
-    name: str
-    module_call: ModuleCall
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    result: Held | None = None
-    held: dict[int, Held] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Record:
-    """One operator that ran."""
-
-    operator: torch._ops.OpOverload | None
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    read: dict[int, Held]
-    module_call: ModuleCall
-    function_call: FunctionCall | None
-    outputs: list[Held] = field(default_factory=list)
-    settings: Any = None
-
-    @property
-    def op(self) -> str:
-        """Name of the operator without overload, e.g. `aten::convolution`.
-
-        `write` where no operator read the tensor, but one wrote to memory that it shares.
-        """
-        return "write" if self.operator is None else self.operator._schema.name
 
 
 class Recorder:
@@ -178,7 +94,7 @@ class Recorder:
         self._modes = contextlib.ExitStack()
         self._dispatch: _Dispatch | None = None
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         self._hooks = [
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
@@ -188,7 +104,7 @@ class Recorder:
         self._modes.enter_context(self._dispatch)
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         try:
             self._modes.close()
         finally:
@@ -203,7 +119,7 @@ class Recorder:
     def hold(self, tensor: torch.Tensor) -> Held:
         """Return the record of a tensor as it is now."""
         found = self._by_id.get(id(tensor))
-        if found is not None and found.storage != _storage(tensor):
+        if found is not None and found.storage != storage_of(tensor):
             # `tensor.data = other`: no operator ran, yet the tensor holds other numbers now.
             found.saved = self._state.former(tensor)
             found = self._keep(Held(tensor))
@@ -217,7 +133,7 @@ class Recorder:
 
     def _record_indirect_write(self, older: Held, now: Held) -> None:
         """Record that a tensor was overwritten through another one that shares its memory."""
-        writers = self._writers.get(_storage(now.tensor), [])
+        writers = self._writers.get(storage_of(now.tensor), [])
         read = {id(held): held for held in (older, *writers)}
         record = Record(None, (), {}, read, self._module_call, self._function_call, [now])
         self.records.append(record)
@@ -235,7 +151,7 @@ class Recorder:
 
     def keep_overwritten(self) -> None:
         """Copy what the run made of the tensors that are about to be written back."""
-        storages = {_storage(tensor) for tensor, _ in self.overwritten()}
+        storages = {storage_of(tensor) for tensor, _ in self.overwritten()}
         for storage in storages:
             for held in (self._by_storage or {}).get(storage, ()):
                 if held.saved is None:
@@ -256,7 +172,7 @@ class Recorder:
     def _file(self, held: Held) -> None:
         """Note which memory a tensor lies in."""
         if self._by_storage is not None:
-            self._by_storage.setdefault(_storage(held.tensor), []).append(held)
+            self._by_storage.setdefault(storage_of(held.tensor), []).append(held)
 
     def _settle(self) -> None:
         """Read the version of new tensors: PyTorch sets it after the operator has returned."""
@@ -344,18 +260,20 @@ class Recorder:
         name = operator._schema.name
         places = self._writes.get(operator)
         if places is None:
-            places = self._writes[operator] = _write_places(operator)
-        written = list(_written(places, name, args, kwargs)) if places or name in _HIDDEN else ()
+            places = self._writes[operator] = write_places(operator)
+        written = (
+            list(tensors_written(places, name, args, kwargs)) if places or name in HIDDEN else ()
+        )
         self.names[name] = None
         keep = self.everything or self._is_convolution(name)
         read: dict[int, Held] = {}
         if keep:
-            for tensor in _tensors_in(args, kwargs):
+            for tensor in tensors_in(args, kwargs):
                 read[id(tensor)] = self.hold(tensor)
         for tensor in written:
             self._save_before_write(tensor)
         result = operator(*args, **kwargs)
-        if name in _ALIASES and isinstance(result, torch.Tensor) and read:
+        if name in ALIASES and isinstance(result, torch.Tensor) and read:
             # Another handle to the same numbers: no step of its own.
             held = next(iter(read.values()))
             self._by_id[id(result)] = held
@@ -363,22 +281,22 @@ class Recorder:
             return result
         if keep:
             record = Record(operator, args, kwargs, read, self._module_call, self._function_call)
-            for tensor in _tensors_in((result,), {}):
+            for tensor in tensors_in((result,), {}):
                 held = self._keep(Held(tensor))
                 record.outputs.append(held)
                 self._pending.append(held)
                 if written:
-                    self._writers.setdefault(_storage(tensor), []).append(held)
-            if name in _HIDDEN:
+                    self._writers.setdefault(storage_of(tensor), []).append(held)
+            if name in HIDDEN:
                 # Later runs update running statistics without raising their version.
-                for number in _HIDDEN[name][1]:
+                for number in HIDDEN[name][1]:
                     if isinstance(args[number], torch.Tensor):
                         held = read[id(args[number])]
                         held.saved = held.data if held.saved is not None else _copy(held.tensor)
             if name in CONVOLUTIONS:
                 device = next(iter(read.values())).tensor.device.type
                 if device not in self._settings:
-                    self._settings[device] = _settings(device)
+                    self._settings[device] = settings_of(device)
                 record.settings = self._settings[device]
             self.records.append(record)
         if self._on_operator is not None:
@@ -404,7 +322,7 @@ class Recorder:
         return found
 
     def _save_before_write(self, tensor: torch.Tensor) -> None:
-        storage = _storage(tensor)
+        storage = storage_of(tensor)
         if self._by_storage is None:
             self._by_storage = {}
             for held in self._all:
@@ -427,7 +345,7 @@ class Recorder:
         self._guarded = len(tensors)
         for tensor in tensors:
             if id(tensor) not in self._first_saved:
-                self._guarded_storages.setdefault(_storage(tensor), []).append(tensor)
+                self._guarded_storages.setdefault(storage_of(tensor), []).append(tensor)
 
 
 class _Functions(TorchFunctionMode):
@@ -460,61 +378,6 @@ class _Dispatch(TorchDispatchMode):
         return self._recorder.call_operator(func, args, kwargs or {})
 
 
-def _tensors_in(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
-    """Yield the tensors among the arguments of an operator, which nest one list deep at most."""
-    for value in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            for part in value:
-                if isinstance(part, torch.Tensor):
-                    yield part
-
-
-def _write_places(operator: Any) -> tuple[tuple[int, str], ...]:
-    """Find the arguments that an operator overwrites: position and name of each."""
-    return tuple(
-        (number, argument.name)
-        for number, argument in enumerate(operator._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
-
-
-def _written(
-    places: tuple[tuple[int, str], ...],
-    name: str,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Iterator[torch.Tensor]:
-    """Yield the tensors that an operator is about to overwrite."""
-    values = [args[n] if n < len(args) else kwargs.get(argument) for n, argument in places]
-    yield from _tensors_in(values, {})
-    hidden = _HIDDEN.get(name)
-    if hidden is not None and args[hidden[0]]:
-        yield from _tensors_in([args[n] for n in hidden[1]], {})
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    """Identify the memory of a tensor; one without counts as its own."""
-    if tensor.layout is not torch.strided:
-        return id(tensor)
-    try:
-        return tensor.untyped_storage()._cdata
-    except (NotImplementedError, RuntimeError):  # a tensor of vmap has none that can be seen
-        return id(tensor)
-
-
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return tensor.detach().clone()
-
-
-def _settings(device: str) -> dict[str, Any]:
-    """Read the settings that decide the arithmetic of a convolution on a device."""
-    backend = torch.backends.cudnn if device == "cuda" else torch.backends.mkldnn
-    conv = getattr(backend, "conv", None)
-    precision = getattr(conv, "fp32_precision", None)
-    if precision is None:  # PyTorch before 2.9 knows TF32 on CUDA only
-        allowed = device == "cuda" and getattr(torch.backends.cudnn, "allow_tf32", False)
-        precision = "tf32" if allowed else "ieee"
-    return {"device": device, "fp32_precision": precision}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from convtrace.frontends.torch_recorder import Held, Record
+from convtrace.frontends.torch_record import Held, Record
 
 Replay = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 """Computes the output of a step from operands by role."""
@@ -33,7 +33,7 @@ def bound_arguments(record: Record) -> dict[str, Any]:
 
 
 def tensor_roles(bound: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Return the tensors among named arguments by role; in a list, `tensors.0`, `tensors.1`, …"""
+    """Return the tensors among named arguments by role: `tensors.0`, … for those in a list."""
     roles: dict[str, torch.Tensor] = {}
     for name, value in bound.items():
         if isinstance(value, torch.Tensor):
@@ -132,6 +132,6 @@ def replay_convolution(attributes: Mapping[str, Any]) -> Replay:
 def positions(held: Held, offset: int) -> torch.Tensor:
     """Number the elements of a tensor, in float64 (which every operator takes)."""
     shape = held.data.shape
-    return torch.arange(
-        offset, offset + shape.numel(), dtype=torch.float64, device="cpu"
-    ).reshape(shape)
+    return torch.arange(offset, offset + shape.numel(), dtype=torch.float64, device="cpu").reshape(
+        shape
+    )

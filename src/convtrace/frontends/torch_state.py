@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from convtrace.step import version_of
 
-_TABLES = frozenset(
-    name
-    for name, value in torch.nn.Module().__dict__.items()
-    if isinstance(value, dict | set)
+_TABLES = (
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
 )
-"""What PyTorch keeps in a module: parameters, buffers, submodules, hooks."""
+"""What PyTorch keeps in a module and a run may change: tensors, submodules, hooks."""
 
 
-def all_modules(roots: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
+def all_modules(roots: dict[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
     """List the modules below the roots by path, each module once, outer ones first.
 
     `nn.Module.named_modules` does the same through nested generators; for deep networks that
@@ -53,13 +57,14 @@ class Unchanged:
 
     Training mode updates running statistics, spectral norm its vectors, dropout draws random
     numbers, some models count their calls: an observation must leave no mark. What a module refers
-    to is remembered beforehand; what is inside its own lists and dicts is left to the model. Numbers are copied by the recorder, before the run
-    overwrites them, and written back here without raising version counters, so that a graph built
-    before the trace still differentiates.
+    to is remembered beforehand; what is inside its own lists and dicts is left to the model.
+    Numbers are copied by the recorder, before the run overwrites them, and written back here
+    without raising version counters, so that a graph built before the trace still differentiates.
     """
 
     def __init__(self) -> None:
         self._attributes: dict[int, tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]] = {}
+        self._empty: list[Any] = []
         self._tensors: dict[int, _Remembered] = {}
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -74,11 +79,13 @@ class Unchanged:
                 self._remember(tensors)
                 continue
             attributes = dict(module.__dict__)
-            contents = {
-                name: value.copy()
-                for name, value in attributes.items()
-                if name in _TABLES and value is not None
-            }
+            contents: dict[str, Any] = {}
+            for name in _TABLES:
+                table = attributes.get(name)
+                if table:
+                    contents[name] = table.copy()
+                elif table is not None:
+                    self._empty.append(table)
             self._attributes[id(module)] = (module, attributes, contents)
             for table in (module._parameters, module._buffers):
                 self._remember(tensor for tensor in table.values() if tensor is not None)
@@ -97,7 +104,7 @@ class Unchanged:
     def tables(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
         """Return parameters and buffers as they were, by `id(module)`."""
         return {
-            key: (contents["_parameters"], contents["_buffers"])
+            key: (contents.get("_parameters", {}), contents.get("_buffers", {}))
             for key, (_, _, contents) in self._attributes.items()
             if contents
         }
@@ -115,7 +122,7 @@ class Unchanged:
         """Remember what a tensor held before the run overwrote it."""
         self._copies.append((tensor, copy))
 
-    def __enter__(self) -> Unchanged:
+    def __enter__(self) -> Self:
         self._torch_state = torch.get_rng_state()
         self._cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         self._random_state = random.getstate()
@@ -134,6 +141,9 @@ class Unchanged:
                 _restore(module.__dict__, attributes)
             for name, before in contents.items():
                 _restore(attributes[name], before)
+        if any(self._empty):
+            for table in self._empty:
+                table.clear()
         for known in self._tensors.values():
             known.restore()
         for tensor, copy in self._copies:
@@ -151,7 +161,7 @@ class Unchanged:
 class _Remembered:
     """A parameter or buffer: which memory it lies in, its gradient, whether it wants one."""
 
-    __slots__ = ("_storage", "alias", "grad", "requires_grad", "tensor", "version")
+    __slots__ = ("alias", "grad", "requires_grad", "tensor", "version")
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
@@ -159,35 +169,41 @@ class _Remembered:
         self.requires_grad = tensor.requires_grad
         self.alias = tensor.detach()
         self.version = version_of(tensor)
-        self._storage = _place(tensor)
 
     def restore(self) -> None:
-        if _place(self.tensor) != self._storage:
-            self.tensor.data = self.alias
-        if self.tensor.requires_grad != self.requires_grad and self.tensor.is_leaf:
-            self.tensor.requires_grad_(self.requires_grad)
-        if self.tensor.is_leaf and self.tensor.grad is not self.grad:
-            self.tensor.grad = self.grad
+        """Give the tensor back its memory, its gradient and its wish for one."""
+        tensor = self.tensor
+        if not _same_memory(tensor, self.alias):
+            tensor.data = self.alias
+        if tensor.is_leaf:
+            if tensor.requires_grad != self.requires_grad:
+                tensor.requires_grad_(self.requires_grad)
+            if tensor.grad is not self.grad:
+                tensor.grad = self.grad
 
 
-def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Identify the memory of a tensor and how it lies there."""
+def _same_memory(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
+    """Whether two tensors lie in the same memory in the same way."""
+    if tensor.dtype != alias.dtype or tensor.shape != alias.shape:
+        return False
     if tensor.layout is not torch.strided:
-        return (tensor.layout, tensor.shape)
-    return (tensor.untyped_storage()._cdata, tensor.shape, tensor.stride(), tensor.storage_offset())
+        return True
+    try:
+        return tensor.data_ptr() == alias.data_ptr() and tensor.stride() == alias.stride()
+    except RuntimeError:  # a wrapper without memory of its own
+        return True
 
 
 def _restore(now: Any, before: Any) -> None:
     """Give a dict or set its former contents, if they differ."""
-    if isinstance(before, dict):
-        if list(now) != list(before) or list(map(id, now.values())) != list(
-            map(id, before.values())
-        ):
-            now.clear()
-            now.update(before)
-    elif list(map(id, now)) != list(map(id, before)):
-        now.clear()
-        now.update(before)
+    try:
+        # Values that are the same object count as equal before anything is compared.
+        if now == before and list(now) == list(before):
+            return
+    except (RuntimeError, ValueError, TypeError):
+        pass  # two different tensors cannot be compared: they differ
+    now.clear()
+    now.update(before)
 
 
 def _write_back(tensor: torch.Tensor, copy: torch.Tensor, version: int | None) -> None:
@@ -197,7 +213,9 @@ def _write_back(tensor: torch.Tensor, copy: torch.Tensor, version: int | None) -
         with torch.inference_mode():
             tensor.copy_(copy)
         return
-    with torch.no_grad(), torch.autograd._unsafe_preserve_version_counter(tensor):
+    with torch.no_grad(), torch.autograd.grad_mode._unsafe_preserve_version_counter(tensor):
         tensor.copy_(copy)
     if version is not None:
-        torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
+        # PyTorch's own stubs leave this module out.
+        counters = torch._C._autograd  # pyright: ignore[reportAttributeAccessIssue]
+        counters._unsafe_set_version_counter((tensor,), (version,))

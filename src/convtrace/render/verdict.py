@@ -133,7 +133,7 @@ def _sentences(receipt: Receipt, look: Look) -> list[str]:
         return [look.say("verdict.finite")] if finite and receipt.verdict == "mismatch" else []
     if not residual:
         return []
-    size = _about(residual, look)
+    size = (_apart if receipt.verdict == "mismatch" else _about)(residual, look)
     if arithmetic is None:
         return [look.say("verdict.integer", residual=size)] if receipt.verdict == "mismatch" else []
     words = {
@@ -157,6 +157,12 @@ def _about(residual: Number, look: Look) -> str:
     if isinstance(residual, int):
         return look.show(abs(residual)).text
     return about(abs(residual))
+
+
+def _apart(residual: Number, look: Look) -> str:
+    """Write how far a wrong result is off: exactly where that is short, else marked with ≈."""
+    shown = look.show(abs(residual))
+    return f"≈{shown.text}" if shown.rounded else shown.text
 
 
 def _culprits(receipt: Receipt, look: Look, most: int | None) -> list[Text]:

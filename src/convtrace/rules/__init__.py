@@ -17,6 +17,7 @@ from convtrace.receipt import Receipt
 from convtrace.rules import (
     again,
     conv,
+    conv_uses,
     gemm,
     linear,
     moves,
@@ -58,7 +59,7 @@ _PRODUCT = Rule("gates", linear.why_product, linear.pull_product)
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "convolution": Rule("linear", conv.why, conv.pull, conv.uses),
+        "convolution": Rule("linear", conv.why, conv.pull, conv_uses.uses),
         "linear": Rule("linear", linear.why, linear.pull, linear.uses),
         "add": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
         "sub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),

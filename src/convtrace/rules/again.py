@@ -7,6 +7,7 @@ derivative of the operator at one output number is the list of its coefficients.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,13 +38,7 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     leaves = {role: run.operands[role].detach().requires_grad_() for role in roles}
     with torch.enable_grad():
         again = run.step.replay({**run.operands, **leaves})
-    grads = torch.autograd.grad(
-        again,
-        list(leaves.values()),
-        cotangent,
-        allow_unused=True,
-        create_graph=cotangent.requires_grad,
-    )
+    grads = _derivatives(again, leaves, cotangent, create_graph=cotangent.requires_grad)
     found = {role: grad for role, grad in zip(roles, grads, strict=True) if grad is not None}
     added: Any = 0.0
     if run.step.attributes.get("value"):
@@ -82,9 +77,7 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     }
     with torch.enable_grad():
         number = step.replay(operands)[index]
-    grads: tuple[torch.Tensor | None, ...] = (None,) * len(leaves)
-    if number.requires_grad:
-        grads = torch.autograd.grad(number, list(leaves.values()), allow_unused=True)
+    grads = _derivatives(number, leaves) if number.requires_grad else (None,) * len(leaves)
     sources: list[Address] = []
     weights: list[float] = []
     values: list[float] = []
@@ -110,4 +103,19 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         bias=None if values else float(number.detach()),  # a number that was filled in
         reporter=reporter,
         slack=8 * unit_of(step) * size,
+    )
+
+
+def _derivatives(
+    output: torch.Tensor,
+    leaves: Mapping[str, torch.Tensor],
+    cotangent: torch.Tensor | None = None,
+    *,
+    create_graph: bool = False,
+) -> tuple[torch.Tensor | None, ...]:
+    """Differentiate by each leaf; None for one that the output does not depend on."""
+    import torch
+
+    return torch.autograd.grad(
+        output, list(leaves.values()), cotangent, allow_unused=True, create_graph=create_graph
     )

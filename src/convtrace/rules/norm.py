@@ -113,8 +113,8 @@ def why_batch_norm(step: Step, index: tuple[int, ...], reporter: str) -> Receipt
 def why_own_statistics(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one number of a norm that takes its statistics from the data.
 
-    `1/sigma` is a gate: it is computed from all the numbers of the group, in float64, and then held.
-    The mean goes into what the step adds itself.
+    `1/sigma` is a gate: it is computed from all the numbers of the group, in float64, and then
+    held. The mean goes into what the step adds itself.
     """
     source = step.values["input"]
     box, channel = _group_of(step, index)

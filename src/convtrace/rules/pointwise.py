@@ -39,10 +39,13 @@ def broadcast(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]
 def why_quotient(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one number of `div`: its source times one over the divisor."""
     source, other = step.values["self"], step.values.get("other")
-    divisor = step.attributes["other"] if other is None else other.item(broadcast(index, other.shape))
+    divisor = (
+        step.attributes["other"] if other is None else other.item(broadcast(index, other.shape))
+    )
     value = source.item(broadcast(index, source.shape))
     with np.errstate(all="ignore"):
-        factor = (np.float64(1.0) / np.float64(divisor)).item()
+        one = np.ones((), np.complex128 if isinstance(divisor, complex) else np.float64)
+        factor = (one / divisor).item()
     slack = 8 * unit_of(step) * abs(value * factor)
     return _listed(step, index, [(source, factor, None)], reporter, slack=slack)
 
@@ -64,9 +67,7 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     if "weight" in others and others["weight"].numel() > 1:
         shape[1] = others["weight"].numel()
     pair = torch.tensor([z, 0.0], dtype=torch.float64)
-    at_z, at_zero = (
-        step.replay({**others, "self": number.expand(shape)}) for number in pair
-    )
+    at_z, at_zero = (step.replay({**others, "self": number.expand(shape)}) for number in pair)
     place = tuple(index[1] if size > 1 else 0 for size in shape)
     value, zero = float(at_z[place]), float(at_zero[place])
     zero = zero if np.isfinite(zero) else 0.0  # 1/sqrt(0), log(0): all of it is gate times source
@@ -95,7 +96,9 @@ def why_sum(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     if "other" not in step.values:
         bias = step.attributes["other"] * factors["other"]
     roles = [role for role in ("self", "other") if role in step.values]
-    parts = [(step.values[role], factors[role], None) for role in roles]
+    parts: list[tuple[Value, Number, Address | None]] = [
+        (step.values[role], factors[role], None) for role in roles
+    ]
     # Factors are Python numbers, which the framework rounds to the dtype first.
     slack = 0.0 if bias is None else stored_slack(step, bias, 1.0)
     for value, factor, _ in parts:
@@ -181,8 +184,9 @@ def product_shares(run: Run, first: str, second: str) -> dict[str, float]:
 
 def pull_quotient(run: Run, cotangent: torch.Tensor) -> Pulled:
     """Pull through `div`: the divisor is frozen."""
-    divisor = run.operands.get("other", run.step.attributes.get("other"))
-    return Pulled({"self": unbroadcast(cotangent / divisor, tuple(run.operands["self"].shape))})
+    operands = run.operands
+    divisor = operands["other"] if "other" in operands else run.step.attributes["other"]
+    return Pulled({"self": unbroadcast(cotangent / divisor, tuple(operands["self"].shape))})
 
 
 def pull_gate(run: Run, cotangent: torch.Tensor) -> Pulled:

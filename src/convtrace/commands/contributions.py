@@ -1,0 +1,185 @@
+"""`convtrace contributions`: one number as a sum over the pixels and the biases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convtrace.address import parse_address
+from convtrace.commands.options import Verb, model_options, output_options
+from convtrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from convtrace.address import Address
+    from convtrace.graph import Trace
+    from convtrace.split import Split
+
+_LIMIT = 12
+_WANTED = "contributions are those of one number"
+
+_HELP = """\
+What is this number made of, down to the pixels? Splits it exactly: a term for every pixel of the
+input, and one for what each step added by itself (its biases). They add up to the number.
+
+\b
+  convtrace contributions digits "fc[0,8]"
+  convtrace contributions digits "fc[0,8]" --minus "fc[0,3]"
+  convtrace contributions torchvision.models:resnet18 "fc[0,281]" \\
+      --random 1,3,224,224 --at layer2 --output map.npy
+
+ADDRESS is the name of a step and one position an axis, counted from 0, in quotes. `convtrace
+summary MODEL` lists the steps.
+
+--output map.npy holds the map of the first input, in the shape of that input; --output all.json
+holds everything: each term at its position, the biases by step, total, residual and scale.
+
+Exit status: 0; 1 if the terms do not add up to what PyTorch returned; 2 for bad input.
+"""
+
+
+@click.command(
+    cls=Verb,
+    help=_HELP,
+    example='convtrace contributions digits "fc[0,8]"',
+    short_help="Split one number over the pixels and the biases.",
+)
+@click.argument("model")
+@click.argument("address")
+@model_options
+@click.option(
+    "--minus",
+    metavar="ADDRESS",
+    help="Split the difference to this number: why this class and not that one.",
+)
+@click.option(
+    "--at",
+    "at",
+    multiple=True,
+    metavar="STEP",
+    help="Stop at this step instead of going down to the pixels. Repeat for several.",
+)
+@click.option(
+    "--float64", "float64", is_flag=True, help="Run the network again in float64, and split that."
+)
+@click.option("--output", metavar="FILE", help="Write a .npy or .json file as well.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=_LIMIT,
+    help=f"Show at most N pixel terms and N biases, and what the rest sums to. Default: {_LIMIT}.",
+)
+@output_options
+@click.pass_context
+def contributions(
+    ctx: click.Context,
+    address: str,
+    minus: str | None,
+    at: tuple[str, ...],
+    float64: bool,
+    output: str | None,
+    limit: int,
+    lang: str | None,
+    color: str,
+    **request: Any,
+) -> None:
+    """Split a number."""
+    from convtrace.commands.saving import check_output, save
+
+    for text in (address, minus or ""):
+        if "[" in text or "]" in text:
+            parse_address(text)  # before anything slow
+    check_output(output)
+    from convtrace.catalog import say
+    from convtrace.commands.output import choose_language, make_console
+    from convtrace.commands.progress import Progress
+    from convtrace.commands.run import Request, print_rows, run
+    from convtrace.render.contributions import agrees, print_contributions
+
+    language = choose_language(lang)
+    console = make_console(color)
+    made = run(Request(**request), language)
+    trace = made.trace
+    chosen = _made(trace, address)
+    other = None if minus is None else _made(trace, minus)
+    stops = [_stop(trace, step) for step in at]
+    dtype = None
+    if float64:
+        import torch
+
+        dtype = torch.float64
+    with Progress(say("contributions.progress", language, count="{count}")) as progress:
+        found = trace.contributions(
+            chosen, minus=other, at=stops, dtype=dtype, on_step=progress.advance
+        )
+    print_rows(made.rows, console, language)
+    print_contributions(found, trace, console, language, limit, stops)
+    if output is not None:
+        names = [*found.inputs, *found.stops]
+        if output.lower().endswith(".npy") and not names:
+            raise UsageError(
+                f"--output {output}: no input is reached from {address}, so there is no map\n"
+                "  A .json file holds the biases."
+            )
+        save(output, document(found), _map(found) if names else None)
+        kind = "npy" if output.lower().endswith(".npy") else "json"
+        first = names[0] if names else ""
+        more = "_of" if kind == "npy" and len(names) > 1 else ""
+        text = say(
+            f"contributions.saved.{kind}{more}", language, file=output, name=first, count=len(names)
+        )
+        console.print("\n" + text, soft_wrap=True)
+    if agrees(found, trace) is False:
+        ctx.exit(1)
+
+
+def document(split: Split) -> dict[str, Any]:
+    """Return everything that a split holds, as a JSON document."""
+    from convtrace.render.contributions import array
+
+    def terms(tensors: Any) -> dict[str, Any]:
+        return {
+            name: {"shape": list(tensor.shape), "terms": array(tensor).tolist()}
+            for name, tensor in tensors.items()
+        }
+
+    return {
+        "target": [{"address": str(at), "factor": factor} for at, factor in split.target],
+        "reported": split.reported,
+        "total": split.total,
+        "residual": split.residual,
+        "scale": split.scale,
+        "dtype": split.dtype,
+        "inputs": terms(split.inputs),
+        "stops": terms(split.stops),
+        "biases": dict(split.biases),
+        "opaque": list(split.opaque),
+        "halved": list(split.halved),
+    }
+
+
+def _map(split: Split) -> Any:
+    from convtrace.render.contributions import array
+
+    tensor = next(iter({**split.inputs, **split.stops}.values())).detach().cpu()
+    return array(tensor) if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
+
+
+def _made(trace: Trace, text: str) -> Address:
+    """Read the address of a number that a step made."""
+    from convtrace.commands.why import address_of
+
+    at = address_of(trace, text, _WANTED)
+    if at.step in trace.inputs or at.step in trace.parameters:
+        raise UsageError(
+            f"{at} was given, not computed: there is nothing to split it into\n"
+            f'  `convtrace uses MODEL "{at}"` shows where it goes.'
+        )
+    return at
+
+
+def _stop(trace: Trace, name: str) -> str:
+    if name in trace.inputs:
+        raise UsageError(f"--at {name}: this is an input, where every walk ends anyway")
+    return trace.step(name).name

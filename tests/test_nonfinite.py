@@ -1,0 +1,219 @@
+"""Where NaN or infinity began: the step, the address, and what brought it in."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convtrace as ct
+
+NAN, INF = math.nan, math.inf
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+        self.conv2 = nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(torch.relu(self.norm(self.conv1(x))))
+
+
+@pytest.fixture
+def model() -> Network:
+    torch.manual_seed(0)
+    return Network().eval()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.rand(1, 2, 5, 5) + 0.1
+
+
+def poison(tensor: Tensor, index: tuple[int, ...], value: float) -> None:
+    with torch.no_grad():
+        tensor[index] = value
+
+
+def first(model: nn.Module, x: Tensor) -> ct.Receipt:
+    with torch.no_grad():
+        found = ct.trace(model, x).first_nonfinite()
+    assert found is not None
+    return found
+
+
+def notes(receipt: ct.Receipt) -> set[str]:
+    return {key for key, _ in receipt.notes}
+
+
+def test_a_run_of_finite_numbers_has_none(model: Network, x: Tensor) -> None:
+    with torch.no_grad():
+        assert ct.trace(model, x).first_nonfinite() is None
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_what_came_in_with_the_input_is_named_there(
+    model: Network, x: Tensor, value: float
+) -> None:
+    poison(x, (0, 1, 2, 3), value)
+    found = first(model, x)
+    assert str(found.address) == "input[0,1,2,3]"
+    assert notes(found) == {"note.given.input"}
+    assert found.verdict is None
+    assert str(found.reported) == str(value)
+
+
+def test_the_first_of_several_is_named(model: Network, x: Tensor) -> None:
+    poison(x, (0, 1, 4, 4), NAN)
+    poison(x, (0, 1, 0, 3), NAN)
+    assert str(first(model, x).address) == "input[0,1,0,3]"
+
+
+@pytest.mark.parametrize("value", [NAN, INF])
+@pytest.mark.parametrize("tap", [(1, 1), (2, 0)])
+def test_a_weight_is_the_culprit_term(
+    model: Network, x: Tensor, value: float, tap: tuple[int, int]
+) -> None:
+    poison(model.conv2.weight, (1, 2, *tap), value)
+    trace = ct.trace(model, x)
+    # ReLU passes 0 as well, and infinity times 0 is NaN: either is a number that is not finite.
+    found = trace.first_nonfinite()
+    assert found is not None
+    assert (found.address.step, found.address.index[:2]) == ("conv2", (0, 1))
+    assert found.verdict == "nonfinite"
+    terms = [str(found.term(position).weight_address) for position in found.culprits]
+    assert terms == [f"conv2.weight[1,2,{tap[0]},{tap[1]}]"]
+    judged = ~trace.step("conv2").value.tensor().isfinite()
+    assert list(found.address.index) == judged.nonzero()[0].tolist()
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_a_bias_is_named_in_a_note(model: Network, x: Tensor, value: float) -> None:
+    poison(model.conv1.bias, (2,), value)
+    found = first(model, x)
+    assert str(found.address) == "conv1[0,2,0,0]"
+    assert (found.verdict, found.culprits) == ("nonfinite", ())
+    assert notes(found) == {"note.nonfinite_bias"}
+    assert str(found.bias_address) == "conv1.bias[2]"
+
+
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_a_norm_with_a_broken_statistic_is_where_it_began(
+    model: Network, x: Tensor, value: float
+) -> None:
+    poison(model.norm.running_mean, (1,), value)
+    found = first(model, x)
+    assert str(found.address) == "norm[0,1,0,0]"
+    assert found.verdict == "nonfinite"
+
+
+def test_an_overflow_in_half_precision_has_no_culprit_but_says_so() -> None:
+    conv = nn.Conv2d(2, 1, 1, bias=False).half()
+    nn.init.constant_(conv.weight, 200)
+    x = torch.ones(1, 2, 2, 2).half()
+    poison(x, (0, 0, 1, 0), 300)
+    poison(x, (0, 1, 1, 0), 100)
+    found = first(conv, x)
+    assert str(found.address) == "conv2d[0,0,1,0]"
+    assert (found.verdict, found.culprits) == ("nonfinite", ())
+    assert notes(found) == {"note.overflow"}
+    assert (found.reported, found.exact) == (INF, 80000)
+
+
+def test_an_overflow_of_a_sum_of_two_branches_is_found() -> None:
+    conv = nn.Conv2d(1, 1, 1, bias=False).half()
+    nn.init.constant_(conv.weight, 1)
+
+    def model(x: Tensor) -> Tensor:
+        y = conv(x)
+        return y + y
+
+    found = first(model, torch.full((1, 1, 1, 2), 40000.0).half())
+    assert found.address.step == "add"
+    assert (found.verdict, notes(found)) == ("nonfinite", {"note.overflow"})
+
+
+def test_nan_on_a_tap_that_falls_on_padding_is_the_culprit_where_the_kernel_multiplies_it() -> None:
+    """oneDNN skips padding or multiplies it by 0, as it likes: whatever it did is explained."""
+    conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    poison(conv.weight, (0, 0, 0, 0), NAN)
+    with torch.no_grad():
+        trace = ct.trace(conv, torch.ones(1, 1, 3, 3))
+    found = trace.first_nonfinite()
+    assert found is not None
+    broken = trace.step("conv2d").value.tensor().isnan()
+    assert list(found.address.index) == broken.nonzero()[0].tolist()
+    assert found.verdict == "nonfinite"
+    (position,) = found.culprits
+    assert str(found.term(position).weight_address) == "weight[0,0,0,0]"
+
+
+def test_only_padding_under_a_nan_weight_is_explained() -> None:
+    """Beside the padding there is no number that the weight could meet."""
+    conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    poison(conv.weight, (0, 0, 0, 0), NAN)
+    with torch.no_grad():
+        trace = ct.trace(conv, torch.ones(1, 1, 1, 1))
+    found = trace.first_nonfinite()
+    if found is None:
+        assert trace.value("conv2d[0,0,0,0]") == float(conv.weight[0, 0, 1, 1].detach())
+    else:
+        assert (found.verdict, found.culprits) == ("nonfinite", ((0, 0, 0),))
+
+
+def test_infinity_times_nothing_in_a_product_is_found_with_its_term() -> None:
+    conv = nn.Conv2d(1, 1, 1, bias=False)
+    poison(conv.weight, (0, 0, 0, 0), INF)
+    found = first(conv, torch.zeros(1, 1, 1, 1))
+    assert math.isnan(float(found.reported.real))
+    assert found.verdict == "nonfinite"
+    assert found.culprits == ((0, 0, 0),)
+
+
+@pytest.mark.parametrize(
+    ("then", "kind"),
+    [
+        (lambda y: y / 0, "div"),
+        (lambda y: torch.exp(y * 1000), "exp"),
+        (lambda y: torch.log(y - y), "log"),
+        (lambda y: (y - y) / (y - y), "div"),
+        (lambda y: torch.softmax(y / 0, 1), "div"),
+    ],
+)
+def test_the_step_that_made_it_is_named(then: Any, kind: str) -> None:
+    conv = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(conv.weight, 1)
+
+    def model(x: Tensor) -> Tensor:
+        return then(conv(x)) + 1
+
+    with torch.no_grad():
+        trace = ct.trace(model, torch.ones(1, 1, 1, 1))
+    found = trace.first_nonfinite()
+    assert found is not None
+    assert trace.step(found.address.step).kind == kind
+    assert found.address.index == (0, 0, 0, 0)
+    assert found.verdict != "mismatch"
+
+
+def test_infinity_that_a_shut_gate_keeps_back_is_found_before_it(model: Network) -> None:
+    conv = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(conv.weight, -1)
+
+    def run(x: Tensor) -> Tensor:
+        return torch.relu(conv(x) * 3e38)
+
+    found = first(run, torch.full((1, 1, 1, 1), 10.0))
+    assert found.address.step == "mul"
+    assert found.reported == -INF
+
+
+def test_first_of_numbers_in_arrays() -> None:
+    trace = ct.from_arrays([[[[1.0, NAN], [3.0, 4.0]]]], [[[[1.0, 10.0]]]])
+    found = trace.first_nonfinite()
+    assert found is not None
+    assert str(found.address) == "input[0,0,0,1]"
