@@ -52,7 +52,7 @@ format: .venv/.check ## Sort imports, fix what can be fixed safely, format
 	@.venv/bin/ruff format
 
 .PHONY: bench
-bench: install ## Run the benchmarks and write their results page
+bench: .venv/.bench ## Run the benchmarks and write their results page
 	@.venv/bin/python -m benchmarks
 
 .PHONY: docs
@@ -79,6 +79,6 @@ clean: ## Remove .venv and everything else that was made here
 	@$(PIP_INSTALL) --group test --editable '.[onnx]'
 	@touch $@
 
-.venv/.check .venv/.docs: .venv/.%: .venv/.installed
+.venv/.bench .venv/.check .venv/.docs: .venv/.%: .venv/.installed
 	@$(PIP_INSTALL) --group $*
 	@touch $@

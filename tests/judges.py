@@ -185,14 +185,10 @@ def torch_convolution(
         shared["output_padding"] = settings.output_padding
         return convolution(source, factors, offset, **shared).numpy()
     whole = convolution(source, factors, None, **shared)
-    extra = [
-        n
-        for (low, high), more in zip(
-            reversed(settings.padding), reversed(settings.output_padding), strict=True
-        )
-        for n in (-low, more - high)
-    ]
-    cut = functional.pad(whole, extra)
+    longer = functional.pad(
+        whole, [n for more in reversed(settings.output_padding) for n in (0, more)]
+    )
+    cut = functional.pad(longer, [-n for n in flat])
     return (cut if offset is None else cut + offset.reshape(-1, *[1] * axes)).numpy()
 
 

@@ -138,7 +138,7 @@ def test_an_overflow_of_a_sum_of_two_branches_is_found() -> None:
 
 
 def test_nan_on_a_tap_that_falls_on_padding_is_the_culprit_where_the_kernel_multiplies_it() -> None:
-    """oneDNN skips padding or multiplies it by 0, as it likes: whatever it did is explained."""
+    """Kernels skip padding or multiply it by 0, as they like: whatever they did is explained."""
     conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
     poison(conv.weight, (0, 0, 0, 0), NAN)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Uses: where a number goes, judged by the column of the Jacobian that autograd gives in float64."""
+"""Uses: where a number goes, judged by columns of the Jacobian from autograd in float64."""
 
 import copy
 from collections.abc import Callable

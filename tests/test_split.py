@@ -207,6 +207,62 @@ def test_a_number_is_the_sum_of_its_parts(then: Callable[[Tensor], Tensor]) -> N
     assert_conserves(trace)
 
 
+GIVEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "where": lambda y: torch.where(y > 0, y, BOTH),
+    "where, else a number": lambda y: torch.where(y > 0, y, 0.5),
+    "maximum": lambda y: torch.maximum(y, BOTH),
+    "minimum": lambda y: torch.minimum(BOTH, y),
+    "concatenation": lambda y: torch.cat([y[:, :3], BOTH[:, :1].expand(1, 1, 6, 6)], 1),
+    "stack": lambda y: torch.stack([y, BOTH.expand(1, 4, 6, 6)], 1),
+    "fill by a tensor": lambda y: y.masked_fill(torch.eye(6, dtype=torch.bool), BOTH[0, 3, 0, 0]),
+    "overwritten": lambda y: overwrite(y, BOTH[:, 0]),
+}
+
+
+def overwrite(y: Tensor, row: Tensor) -> Tensor:
+    y = y.clone()
+    y[:, 1] = row
+    return y
+
+
+@pytest.mark.parametrize("then", GIVEN.values(), ids=GIVEN)
+def test_what_a_step_takes_of_given_numbers_counts_as_its_bias(
+    then: Callable[[Tensor], Tensor],
+) -> None:
+    assert_conserves(run(Around(then), torch.randn(1, 2, 6, 6)), count=6)
+
+
+class Token(nn.Module):
+    """A learned token before what was computed, as in a vision transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.token = nn.Conv2d(1, 3, 2, stride=2), nn.Parameter(torch.randn(1, 1, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.token, self.conv(x).flatten(2).transpose(1, 2)], 1)
+
+
+def test_a_parameter_that_is_only_moved_is_a_bias() -> None:
+    model = Token()
+    split = run(model, torch.randn(1, 1, 4, 4)).contributions("cat[0,0,1]")
+    assert split.biases == {"cat": pytest.approx(float(model.token[0, 0, 1].detach()))}
+    assert split.residual == 0
+
+
+def test_a_sum_with_a_matrix_product_is_split() -> None:
+    def then(y: Tensor) -> Tensor:
+        return torch.addmm(BOTH[0, :1, 0], y[0, 0], y[0, 1])
+
+    assert_conserves(run(Around(then), torch.randn(1, 2, 6, 6)))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_uneven_padding_is_split() -> None:
+    model = Around(nn.Conv2d(4, 4, 4, padding="same"))
+    assert_conserves(run(model, torch.randn(1, 2, 6, 6)))
+
+
 @pytest.mark.parametrize(
     "norm",
     [nn.BatchNorm2d(4), nn.GroupNorm(4, 4), nn.InstanceNorm2d(4), nn.BatchNorm2d(4, affine=False)],
@@ -545,7 +601,7 @@ def loops_conv(index: Index, x: Index, weight: Tensor) -> Coefficients:
     """Stride 2, padding 1."""
     n, c, row, col = index
     return {
-        (n, k, row * 2 - 1 + i, col * 2 - 1 + j): float(weight[c, k, i, j])
+        (n, k, row * 2 - 1 + i, col * 2 - 1 + j): weight[c, k, i, j].item()
         for k in range(2) for i in range(3) for j in range(3)
         if 0 <= row * 2 - 1 + i < x[2] and 0 <= col * 2 - 1 + j < x[3]
     }  # fmt: skip
@@ -595,7 +651,7 @@ LAYERS: dict[str, tuple[nn.Module, Callable[[Index, Tensor, Any], Coefficients]]
     ),
     "linear": (
         nn.Linear(6, 5),
-        lambda i, x, m: {(*i[:-1], k): float(m.weight[i[-1], k]) for k in range(6)},
+        lambda i, x, m: {(*i[:-1], k): m.weight[i[-1], k].item() for k in range(6)},
     ),
     "average pool": (
         nn.AvgPool2d(3, 2, padding=1), lambda i, x, m: loops_avg(i, tuple(x.shape))
@@ -604,7 +660,7 @@ LAYERS: dict[str, tuple[nn.Module, Callable[[Index, Tensor, Any], Coefficients]]
     "batch norm": (
         Norm(),
         lambda i, x, m: {
-            i: float(m.weight[i[1]]) / (float(m.running_var[i[1]]) + m.eps) ** 0.5
+            i: m.weight[i[1]].item() / (float(m.running_var[i[1]]) + m.eps) ** 0.5
         },
     ),
     "nearest": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,20 @@ def test_a_file_of_another_format_is_told(tmp_path: Path, content: bytes, says: 
     file.write_bytes(content)
     with pytest.raises(FileFormatError, match=says):
         ct.from_onnx(file, ones(1, 2, 5, 5))
+
+
+def test_damaged_bytes_give_an_error_of_ours_or_a_trace(
+    path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, random = path.read_bytes(), np.random.default_rng(1)
+    for number in range(60):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), 1 + number % 3):
+            damaged[place] = int(random.integers(256))
+        path.write_bytes(damaged)
+        with contextlib.suppress(ct.ConvtraceError):
+            assert ct.from_onnx(path, ones(1, 2, 5, 5)).steps
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_directory_is_no_model(tmp_path: Path) -> None:

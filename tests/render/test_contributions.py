@@ -1,4 +1,4 @@
-"""Contributions and uses as text: what is written is what the objects hold, and what torch holds."""
+"""Contributions and uses as text: what is written is what the objects and torch hold."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def test_the_largest_terms_come_with_their_addresses_and_the_rest_is_summed(trac
 def test_the_table_of_biases_is_in_the_order_of_the_steps(trace: Trace) -> None:
     split = trace.contributions(f"fc[0,{TARGET}]")
     text = contributions_text(split, trace, "en")
-    found = re.findall(r"^(conv1|conv2|fc)   ≈ ([+−][\d.]+)$", text, re.MULTILINE)
+    found = re.findall(r"^(conv1|conv2|fc) +≈ ([+−][\d.]+)$", text, re.MULTILINE)
     assert [step for step, _ in found] == ["conv1", "conv2", "fc"]
     for step, number in found:
         assert float(number.replace("−", "-")) == pytest.approx(split.biases[step], abs=1e-5)
-    bias = float(digits().fc.bias[TARGET])
+    bias = float(digits().fc.bias[TARGET].detach())
     assert float(found[2][1]) == pytest.approx(bias, abs=1e-5)
 
 

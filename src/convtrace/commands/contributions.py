@@ -95,7 +95,7 @@ def contributions(
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.progress import Progress
     from convtrace.commands.run import Request, print_rows, run
-    from convtrace.render.contributions import agrees, print_contributions
+    from convtrace.render.contributions import agrees, maps_of, print_contributions
 
     language = choose_language(lang)
     console = make_console(color)
@@ -116,13 +116,14 @@ def contributions(
     print_rows(made.rows, console, language)
     print_contributions(found, trace, console, language, limit, stops)
     if output is not None:
-        names = [*found.inputs, *found.stops]
+        maps = maps_of(found, trace)
+        names = list(maps)
         if output.lower().endswith(".npy") and not names:
             raise UsageError(
                 f"--output {output}: no input is reached from {address}, so there is no map\n"
                 "  A .json file holds the biases."
             )
-        save(output, document(found), _map(found) if names else None)
+        save(output, document(found), _map(maps[names[0]]) if names else None)
         kind = "npy" if output.lower().endswith(".npy") else "json"
         first = names[0] if names else ""
         more = "_of" if kind == "npy" and len(names) > 1 else ""
@@ -159,10 +160,10 @@ def document(split: Split) -> dict[str, Any]:
     }
 
 
-def _map(split: Split) -> Any:
+def _map(tensor: Any) -> Any:
     from convtrace.render.contributions import array
 
-    tensor = next(iter({**split.inputs, **split.stops}.values())).detach().cpu()
+    tensor = tensor.detach().cpu()
     return array(tensor) if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
 
 

@@ -56,6 +56,7 @@ def load_model(path: Path) -> Any:
         raise wrong_kind(path, _WHAT, kind)
     with reading(path, _WHAT):
         model = onnx.ModelProto.FromString(path.read_bytes())
+        _check_names(model.graph)
     if not model.graph.node or not model.opset_import:
         raise FileFormatError(
             f"{shown(path)} holds no ONNX graph\n"
@@ -67,6 +68,18 @@ def load_model(path: Path) -> Any:
         inliner = require("onnx.inliner")
         model = inliner.inline_local_functions(model)
     return model
+
+
+def _check_names(graph: Any) -> None:
+    """Raise `TypeError` for names that are no text; protobuf only notices when they are read."""
+    parts = [*graph.input, *graph.output, *graph.initializer]
+    names = [part.name for part in parts]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"the name {name!r} is not text")
 
 
 def _check_size(path: Path, size: int) -> None:

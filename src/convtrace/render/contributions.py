@@ -14,7 +14,7 @@ from rich.text import Text
 
 from convtrace.address import Address
 from convtrace.catalog import choose_language
-from convtrace.render.heatmap import draw, heat_maps
+from convtrace.render.heatmap import draw, heat_maps, legend
 from convtrace.render.ledger import Amount, Row, compose, pad
 from convtrace.render.look import QUIET, SUM, WIDTH, WRONG, Look, name
 from convtrace.render.numbers import ABOUT, DIGITS, MINUS, Column, Scale, about, resolve, sum_sign
@@ -81,18 +81,26 @@ def contributions_lines(
 ) -> list[Text]:
     """Write a split as lines of styled text; `contributions_text` has the arguments."""
     look = Look(choose_language(lang), DIGITS, split.dtype != "float64", width)
-    terms = {key: array(tensor) for key, tensor in {**split.inputs, **split.stops}.items()}
+    terms = {key: array(tensor) for key, tensor in maps_of(split, trace).items()}
     lines = [Text(_headline(split, look), "bold"), *_quiet([_what(split)], look), Text()]
     lines += [*_parts(split, terms, look), Text()]
-    for key, numbers in terms.items():
-        if numbers.any():
-            lines += [*draw(heat_maps(key, numbers, width), look), Text()]
+    maps = [heat_maps(key, numbers, width) for key, numbers in terms.items() if numbers.any()]
+    for drawn in maps:
+        lines += draw(drawn, look)
+    if maps:
+        lines += [*legend([one for drawn in maps for one in drawn], look), Text()]
     lines += _largest(terms, trace, limit, look)
     lines += _biases(split, trace, limit, look)
     remarks = [("contributions.frozen", {}), *_remarks(split, at)]
     if any(ABOUT in line.plain for line in lines):
         remarks.append(("shown.rounded", {}))
     return [*lines, *_quiet(remarks, look), Text(), *_check(split, trace, look)]
+
+
+def maps_of(split: Split, trace: Trace) -> dict[str, Any]:
+    """Return the tensors of terms: of the inputs, then of the stops, each in the trace's order."""
+    found = {name: split.inputs[name] for name in trace.inputs if name in split.inputs}
+    return found | {name: split.stops[name] for name in trace.steps if name in split.stops}
 
 
 def array(tensor: Any) -> NDArray[np.float64]:
@@ -154,7 +162,8 @@ def _parts(split: Split, terms: Mapping[str, NDArray[np.float64]], look: Look) -
         rows.append(Row(Text(label), Amount(amount.text, amount.sign), Text(used, QUIET)))
     if split.biases:
         shown.append(scale.show(bias))
-        label = look.say("contributions.part.biases", count=len(split.biases))
+        one = "_one" if len(split.biases) == 1 else ""
+        label = look.say(f"contributions.part.biases{one}", count=len(split.biases))
         rows.append(Row(Text(label), Amount(shown[-1].text, shown[-1].sign)))
     total = scale.show(split.total)
     amount = Amount(total.text, sum_sign(shown, total), style=f"bold {SUM}")
@@ -256,7 +265,8 @@ def _check(split: Split, trace: Trace, look: Look) -> list[Text]:
         "ratio": about(ratio),
         "unit": about(unit(split, trace)),
     }
-    lines += map(Text, look.wrap(look.say("contributions.residual", **values)))
+    if split.residual:
+        lines += map(Text, look.wrap(look.say("contributions.residual", **values)))
     verdict = "exact" if not split.residual else "rounding" if agreed else "mismatch"
     style = f"bold {SUM}" if agreed else WRONG
     sentence = look.say(f"contributions.verdict.{verdict}", **values)

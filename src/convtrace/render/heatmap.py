@@ -81,32 +81,34 @@ def heat_maps(tensor: str, terms: NDArray[np.float64], width: int) -> list[HeatM
 
 
 def draw(maps: Sequence[HeatMap], look: Look) -> list[Text]:
-    """Draw maps of one tensor, all on one scale, and say what their digits and marks stand for."""
+    """Draw maps of one tensor, all on one scale: what 9 stands for is written beside the name."""
     largest = max((_largest(one.cells) for one in maps), default=0.0)
+    nine = look.show(largest)
     lines: list[Text] = []
     for one in maps:
-        heading = Text(name(one.label), "bold")
+        heading = Text().append(name(one.label), "bold")
+        if largest:
+            heading.append(f"   9 {nine.sign} {nine.text}", QUIET)
         if one.planes > 1:
-            heading.append("  " + look.say("contributions.map.planes", count=one.planes), QUIET)
+            heading.append("   " + look.say("contributions.map.planes", count=one.planes), QUIET)
         lines += [heading, *_rows(one, largest, look.width), Text()]
-    text = "\n".join(line.plain for line in lines)
-    remarks: list[str] = []
-    if largest:
-        step = largest / STEPS
-        remarks.append(
-            look.say(
-                "contributions.map.digits",
-                largest=look.show(largest).marked,
-                step=look.show(step).marked,
-            )
-        )
-    if SUMMED in text:
+    return lines
+
+
+def legend(maps: Sequence[HeatMap], look: Look) -> list[Text]:
+    """Say what the digits and marks of these maps stand for."""
+    remarks = [look.say("contributions.map.digits")]
+    summed = any(one.planes > 1 for one in maps)
+    if summed:
         remarks.append(look.say("contributions.map.summed"))
-    if maps and maps[0].block > 1:
-        remarks.append(look.say("contributions.map.block", block=maps[0].block))
+    blocks = {one.label.split("[")[0]: one.block for one in maps if one.block > 1}
+    for tensor, block in blocks.items():
+        remarks.append(look.say("contributions.map.block", name=name(tensor), block=block))
+    if summed or blocks:
+        remarks.append(look.say("contributions.map.cancels"))
     if not all(np.isfinite(one.cells).all() for one in maps):
         remarks.append(look.say("contributions.map.nonfinite"))
-    return lines + [Text(line, QUIET) for remark in remarks for line in look.wrap(remark)]
+    return [Text(line, QUIET) for remark in remarks for line in look.wrap(remark)]
 
 
 def cell(value: float, largest: float) -> str:

@@ -112,8 +112,9 @@ def _where(uses: Uses, trace: Trace, to: str | None, look: Look) -> list[Text]:
     """Say how many numbers it went into, by step."""
     if not len(uses):
         key = "nowhere" if to is None else "nowhere_to"
+        key = "unknown" if to is None and uses.opaque else key
         return [Text(line) for line in look.wrap(look.say(f"uses.{key}", step=name(to or "")))]
-    key = "next" if to is None else "to"
+    key = ("next" if to is None else "to") + ("_one" if len(uses) == 1 else "")
     lines = [Text(line) for line in look.wrap(look.say(f"uses.{key}", count=len(uses)))]
     wide = max(cell_len(name(step)) for step in uses.steps)
     for step in uses.steps:
