@@ -388,8 +388,8 @@ left over, float64 |
 |---|--:|--:|--:|---|--:|--:|
 {rows}
 
-A kind without a rule is shown by name, and its receipts certify nothing; here no split met one. More
-than 1e-7 left over in float32 is in bold: every step of the network rounds its own numbers by up to
+A kind without a rule is shown by name, and its receipts certify nothing; here no split met one.
+More than 1e-7 left over in float32 is in bold: every step rounds its own numbers by up to
 6e-8 of them, and in float64 it is gone.
 """,
     "ko": """\
@@ -414,8 +414,8 @@ orphan: true
 {rows}
 
 규칙이 없는 종류는 이름만 보이고, 그 내역은 아무것도 보증하지 않습니다. 여기서는 나누는 길에 그런
-연산이 하나도 없었습니다. float32에서 남은 차이가 1e-7을 넘으면 굵게 적었습니다. 신경망은 연산마다 제
-값을 그 크기의 6e-8까지 반올림하며, float64에서는 그만한 차이가 남지 않습니다.
+연산이 하나도 없었습니다. float32에서 남은 차이가 1e-7을 넘으면 굵게 적었습니다. 신경망은 연산마다
+제 값을 그 크기의 6e-8까지 반올림하며, float64에서는 그만한 차이가 남지 않습니다.
 """,
 }
 BEGIN = {

@@ -215,14 +215,7 @@ GIVEN: dict[str, Callable[[Tensor], Tensor]] = {
     "concatenation": lambda y: torch.cat([y[:, :3], BOTH[:, :1].expand(1, 1, 6, 6)], 1),
     "stack": lambda y: torch.stack([y, BOTH.expand(1, 4, 6, 6)], 1),
     "fill by a tensor": lambda y: y.masked_fill(torch.eye(6, dtype=torch.bool), BOTH[0, 3, 0, 0]),
-    "overwritten": lambda y: overwrite(y, BOTH[:, 0]),
 }
-
-
-def overwrite(y: Tensor, row: Tensor) -> Tensor:
-    y = y.clone()
-    y[:, 1] = row
-    return y
 
 
 @pytest.mark.parametrize("then", GIVEN.values(), ids=GIVEN)

@@ -288,7 +288,7 @@ def _judge_nonfinite(
     if returned is None:
         returned = exact
     # Kernels that split sums may make NaN of an infinity, but never the other way round.
-    fits = math.isnan(returned) or returned == exact or broken is on_padding
+    fits = math.isnan(returned) or (returned == exact and broken is not on_padding)
     notes: tuple[Note, ...] = (("note.nonfinite_bias", {"value": bias}),) if bad_bias else ()
     return {
         "reported": returned,

@@ -105,7 +105,8 @@ def split(
         for address, factor in target:
             output = numbers.of(address.step)
             if address.step not in cotangents:
-                cotangents[address.step] = torch.zeros_like(output)
+                kind = output.dtype if output.is_floating_point() else torch.float32
+                cotangents[address.step] = torch.zeros_like(output, dtype=kind)
             cotangents[address.step][address.index] += factor
             reported += factor * float(output[address.index])
         biases: dict[str, float] = {}
@@ -118,6 +119,9 @@ def split(
             if cotangent is None:
                 continue
             pull = pull_of(step)
+            if not step.operands:  # made of nothing, like a bias: zeros, ones, a constant
+                biases[step.name] = float((cotangent * numbers.of(step.name)).sum())
+                continue
             if pull is None or (step.name in at and step.name not in wanted):
                 leaves[step.name] = cotangent * numbers.of(step.name)
                 if pull is None:

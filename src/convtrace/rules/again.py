@@ -34,15 +34,36 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     import torch
 
     assert run.step.replay is not None
-    roles = [r for r in run.flowing(*run.operands) if run.operands[r].is_floating_point()]
-    leaves = {role: run.operands[role].detach().requires_grad_() for role in roles}
+    # Numbers that were given with the model count as well, as what the step adds itself.
+    # So do whole numbers that are only moved, e.g. the pixels of an image before a cast.
+    leaves = {
+        role: (
+            operand.detach() if operand.is_floating_point() else operand.to(cotangent.dtype)
+        ).requires_grad_()
+        for role, operand in run.operands.items()
+        if operand.is_floating_point() or role in run.step.moved
+    }
+    roles = list(leaves)
     with torch.enable_grad():
         again = run.step.replay({**run.operands, **leaves})
-    grads = _derivatives(again, leaves, cotangent, create_graph=cotangent.requires_grad)
-    found = {role: grad for role, grad in zip(roles, grads, strict=True) if grad is not None}
+    if not again.requires_grad:
+        return Pulled({}, (cotangent * again).sum())
+    grads = torch.autograd.grad(
+        again,
+        list(leaves.values()),
+        cotangent,
+        allow_unused=True,
+        create_graph=cotangent.requires_grad,
+    )
+    # PyTorch's stubs promise tensors here, but an operand that is not used has no derivative.
+    given: list[tuple[str, torch.Tensor | None]] = list(zip(roles, grads, strict=True))
+    found = {role: grad for role, grad in given if grad is not None}
     added: Any = 0.0
     if run.step.attributes.get("value"):
-        zeros = {role: torch.zeros_like(tensor) for role, tensor in run.operands.items()}
+        zeros = {
+            role: torch.zeros_like(operand) if role in leaves else operand
+            for role, operand in run.operands.items()
+        }
         added = (cotangent * run.step.replay(zeros)).sum()
     return Pulled(found, added)
 

@@ -209,7 +209,13 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     if not attributes["batched"]:
         x, cotangent = x.unsqueeze(0), cotangent.unsqueeze(0)
     shape = x.shape
-    if uneven:
+    extras = list(attributes["output_padding"])
+    if uneven and attributes["transposed"]:
+        # What was cropped unevenly is put back, and what was added is taken off.
+        around = [n for (a, b), e in [*zip(pads, extras, strict=True)][::-1] for n in (a, b - e)]
+        cotangent = torch.nn.functional.pad(cotangent, around)
+        low = extras = [0] * len(pads)
+    elif uneven:
         x = torch.nn.functional.pad(x, [p for pair in pads[::-1] for p in pair])
         low = [0] * len(pads)
     found = torch.ops.aten.convolution_backward.default(
@@ -221,11 +227,11 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
         low,
         list(attributes["dilation"]),
         attributes["transposed"],
-        list(attributes["output_padding"]),
+        extras,
         attributes["groups"],
         [True, False, False],
     )[0]
-    if uneven:
+    if uneven and not attributes["transposed"]:
         for axis, (before, _) in enumerate(pads, 2):
             found = found.narrow(axis, before, shape[axis])
     added = 0.0
