@@ -367,10 +367,6 @@ def check(
 
 PAGES = {
     "en": """\
----
-orphan: true
----
-
 # Real networks
 
 {begin}
@@ -393,10 +389,6 @@ More than 1e-7 left over in float32 is in bold: every step rounds its own number
 6e-8 of them, and in float64 it is gone.
 """,
     "ko": """\
----
-orphan: true
----
-
 # 실제 신경망
 
 {begin}
