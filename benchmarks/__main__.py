@@ -23,7 +23,10 @@ TEXT = {
         "recording": "Recording a ResNet-18 (1×3×224×224, random weights)",
         "recording_note": "Targets: at most 1.3× keeping every step, 1.12× keeping convolutions. "
         "A bare dispatch mode, which only appends to a list, is the floor for any recorder of this "
-        "kind: activations that are kept cannot be reused by the allocator.",
+        "kind: activations that are kept cannot be reused by the allocator. The rows with names "
+        "add what it takes to say which module and public call an operator belongs to. "
+        "The rest is convtrace's own: remembering the model, so that it is left as it was, and the "
+        "records.",
         "receipts": "One certified receipt of 4,608 terms (512 input channels, 3×3)",
         "receipts_note": "Target: at most 0.10× of the layer's own forward pass. A receipt reads "
         "its window only, so its cost does not grow with the feature map. What it takes beyond the "
@@ -49,11 +52,13 @@ TEXT = {
         "다른 컴퓨터에서는 다릅니다.",
         "machine": "컴퓨터",
         "recording": "ResNet-18 기록하기 (1×3×224×224, 무작위 가중치)",
-        "recording_note": "목표: 모든 단계를 보관할 때 1.3배 이하, 합성곱만 보관할 때 1.12배 이하. "
+        "recording_note": "목표: 모든 연산을 보관할 때 1.3배 이하, 합성곱만 보관할 때 1.12배 이하. "
         "목록에 덧붙이기만 하는 최소한의 디스패치 모드가 이런 방식의 하한입니다. 보관한 활성값의 "
-        "메모리는 다시 쓸 수 없기 때문입니다.",
-        "receipts": "항이 4,608개인 검증된 명세서 하나 (입력 채널 512개, 3×3)",
-        "receipts_note": "목표: 그 층 자신의 순전파 시간의 0.10배 이하. 명세서는 자기 창만 "
+        "메모리는 다시 쓸 수 없기 때문입니다. with names라고 적힌 행은 연산이 어느 모듈과 어느 "
+        "공개 함수에 속하는지 알아내는 비용까지 더한 최소한의 값입니다. 나머지는 모델을 원래대로 "
+        " 돌려놓기 위한 기억과 기록에 드는 convtrace 자신의 비용입니다.",
+        "receipts": "항이 4,608개인 검증된 계산 내역 하나 (입력 채널 512개, 3×3)",
+        "receipts_note": "목표: 그 층 자신의 순전파 시간의 0.10배 이하. 계산 내역는 자기 창만 "
         "읽으므로 특징 맵이 커져도 비용이 늘지 않습니다. 창을 읽고 곱하고 더하는 것 말고 드는 "
         "시간은 정확한 합, 오차 한계, 주소, 검사에 쓰입니다. 224×224부터는 메모리에 맞도록 출력 "
         "채널을 8개로 줄였습니다.",
@@ -65,9 +70,9 @@ TEXT = {
         "ratio": "첫 항목에 대한 비율",
         "size": "특징 맵",
         "forward": "순전파",
-        "receipt": "명세서 하나",
-        "receipt_ratio": "명세서 ÷ 순전파",
-        "window_ratio": "명세서 ÷ 창만 계산",
+        "receipt": "계산 내역 하나",
+        "receipt_ratio": "계산 내역 ÷ 순전파",
+        "window_ratio": "계산 내역 ÷ 창만 계산",
         "demo": "데모는 `import torch`만 할 때보다 {seconds:.2f}초 더 걸립니다.",
     },
 }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import ResNetConfig, ResNetForImageClassification
 
@@ -28,6 +34,30 @@ def resnet18() -> torch.nn.Module:
             torch.nn.init.uniform_(module.weight, 0.5, 1.0)
             torch.nn.init.normal_(module.bias, std=0.1)
     return model
+
+
+class _Through(TorchFunctionMode):
+    """Sees every public call and does nothing with it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """Watch module calls and public calls as convtrace does, and do nothing with them."""
+    hooks = [
+        register_module_forward_pre_hook(lambda module, args: None),
+        register_module_forward_hook(lambda module, args, output: None, always_call=True),
+    ]
+    try:
+        with _Through():
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _Bare(TorchDispatchMode):
@@ -57,11 +87,19 @@ def measure(rounds: int = 40) -> dict[str, Timing]:
             model(x)
         return mode.kept
 
+    def watched(wanted: Callable[[str], bool]) -> Any:
+        with _watched():
+            return bare(wanted)
+
     functions: dict[str, Callable[[], Any]] = {
         "plain forward pass": lambda: model(x),
         "bare dispatch mode, every operator": lambda: bare(lambda name: True),
+        "bare, with names of modules and calls, every operator": lambda: watched(lambda name: True),
         "convtrace, every step": lambda: ct.trace(model, x),
         "bare dispatch mode, convolutions": lambda: bare(lambda name: "convolution" in name),
+        "bare, with names of modules and calls, convolutions": lambda: watched(
+            lambda name: "convolution" in name
+        ),
         "convtrace, convolutions": lambda: ct.trace(model, x, keep="convolutions"),
         "convtrace, every step, and name them": lambda: len(ct.trace(model, x).steps),
     }

@@ -30,7 +30,7 @@ class Held:
         return self.tensor if self.saved is None else self.saved
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ModuleCall:
     """One running call of a module.
 
@@ -45,7 +45,7 @@ class ModuleCall:
     output: Held | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class FunctionCall:
     """One call of a public PyTorch function, e.g. `conv2d`, with its arguments.
 
@@ -66,7 +66,7 @@ class FunctionCall:
     held: dict[int, Held] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Record:
     """One operator that ran.
 

@@ -88,6 +88,7 @@ class Recorder:
         self._writers: dict[int, list[Held]] = {}
         self._pending: list[Held] = []
         self._composite: dict[Any, bool] = {}
+        self._passed: set[Any] = set()
         self._settings: dict[str, dict[str, Any]] = {}
         self._writes: dict[Any, tuple[tuple[int, str], ...]] = {}
         self._hooks: list[Any] = []
@@ -211,6 +212,8 @@ class Recorder:
         name = getattr(function, "__name__", "")
         if self._busy or self._function_call is not None or name in _NO_CALLS:
             return function(*args, **kwargs)
+        if not self.everything and not name.startswith(("conv", "pad")):
+            return function(*args, **kwargs)  # no operator of it is kept
         call = FunctionCall(name, self._module_call, args, kwargs)
         if name == "pad":
             for leaf in tree_leaves((args, kwargs)):
@@ -229,6 +232,10 @@ class Recorder:
 
     def call_operator(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator and record it."""
+        if operator in self._passed and not self._in_convolution():
+            if self._on_operator is not None:
+                self._on_operator()
+            return operator(*args, **kwargs)
         if not isinstance(operator, torch._ops.OpOverload):
             return self._call_higher_order(operator, args, kwargs)
         if self._is_composite(operator):  # in inference mode they arrive whole
@@ -265,7 +272,9 @@ class Recorder:
             list(tensors_written(places, name, args, kwargs)) if places or name in HIDDEN else ()
         )
         self.names[name] = None
-        keep = self.everything or self._is_convolution(name)
+        keep = self.everything or name in CONVOLUTIONS or self._in_convolution()
+        if not keep and not places and name not in HIDDEN:
+            self._passed.add(operator)  # nothing of it is kept, and it overwrites nothing
         read: dict[int, Held] = {}
         if keep:
             for tensor in tensors_in(args, kwargs):
@@ -303,14 +312,12 @@ class Recorder:
             self._on_operator()
         return result
 
-    def _is_convolution(self, name: str) -> bool:
-        if name in CONVOLUTIONS:
-            return True
-        module = self._module_call.module
+    def _in_convolution(self) -> bool:
+        """Whether what runs belongs to a convolution: padding, a batch axis on and off."""
         call = self._function_call
-        return isinstance(module, torch.nn.modules.conv._ConvNd) or (
-            call is not None and call.name.startswith("conv")
-        )
+        if call is not None and call.name.startswith("conv"):
+            return True
+        return isinstance(self._module_call.module, torch.nn.modules.conv._ConvNd)
 
     def _is_composite(self, operator: Any) -> bool:
         found = self._composite.get(operator)
