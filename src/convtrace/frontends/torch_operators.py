@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -53,27 +54,56 @@ def tensors_in(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[torch
                     yield part
 
 
-def write_places(operator: Any) -> tuple[tuple[int, str], ...]:
-    """Find the arguments that an operator overwrites: position and name of each."""
-    return tuple(
-        (number, argument.name)
-        for number, argument in enumerate(operator._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
+class Facts(NamedTuple):
+    """What has to be known of an operator each time it runs.
+
+    Attributes:
+        name: Name without overload, e.g. `aten::convolution`.
+        writes: Position and name of each argument that it overwrites.
+        hidden: Whether it updates running statistics without saying so.
+        convolves: Whether it is a convolution.
+        aliases: Whether it returns another handle to the same numbers.
+        composite: Whether it is made of other operators, which run instead.
+    """
+
+    name: str
+    writes: tuple[tuple[int, str], ...]
+    hidden: bool
+    convolves: bool
+    aliases: bool
+    composite: bool
+
+
+@functools.cache
+def facts_of(operator: torch._ops.OpOverload) -> Facts:
+    """Look up an operator. Reading its schema is slow, and it never changes."""
+    name = operator._schema.name
+    return Facts(
+        name,
+        tuple(
+            (number, argument.name)
+            for number, argument in enumerate(operator._schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ),
+        hidden=name in HIDDEN,
+        convolves=name in CONVOLUTIONS,
+        aliases=name in ALIASES,
+        composite=torch._C._dispatch_has_kernel_for_dispatch_key(
+            operator.name(), "CompositeImplicitAutograd"
+        ),
     )
 
 
 def tensors_written(
-    places: tuple[tuple[int, str], ...],
-    name: str,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    facts: Facts, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Iterator[torch.Tensor]:
     """Yield the tensors that an operator is about to overwrite."""
-    values = [args[n] if n < len(args) else kwargs.get(argument) for n, argument in places]
+    values = [args[n] if n < len(args) else kwargs.get(name) for n, name in facts.writes]
     yield from tensors_in(values, {})
-    hidden = HIDDEN.get(name)
-    if hidden is not None and args[hidden[0]]:
-        yield from tensors_in([args[n] for n in hidden[1]], {})
+    if facts.hidden:
+        switch, statistics = HIDDEN[facts.name]
+        if args[switch]:
+            yield from tensors_in([args[n] for n in statistics], {})
 
 
 def settings_of(device: str) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from convtrace.step import version_of
 class Held:
     """One tensor at one version: what it held then, kept even if it is overwritten later."""
 
-    __slots__ = ("handles", "name", "saved", "storage", "tensor", "version")
+    __slots__ = ("handles", "name", "pointer", "saved", "tensor", "version")
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
         self.version = version_of(tensor)
-        self.storage = storage_of(tensor)
+        self.pointer = pointer_of(tensor)
         self.saved: torch.Tensor | None = None
         self.handles: list[torch.Tensor] = [tensor]  # also those made by detach and the like
         self.name: str | None = None
@@ -97,6 +97,14 @@ class Record:
         `write` where no operator read the tensor, but one wrote to memory that it shares.
         """
         return "write" if self.operator is None else self.operator._schema.name
+
+
+def pointer_of(tensor: torch.Tensor) -> int:
+    """Return where the numbers of a tensor begin; 0 for one without memory of its own."""
+    try:
+        return tensor.data_ptr()
+    except (NotImplementedError, RuntimeError):  # sparse, or a wrapper
+        return 0
 
 
 def storage_of(tensor: torch.Tensor) -> int:

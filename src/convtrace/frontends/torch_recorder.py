@@ -25,15 +25,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from convtrace.frontends.torch_operators import (
-    ALIASES,
-    CONVOLUTIONS,
     HIDDEN,
+    Facts,
+    facts_of,
     settings_of,
     tensors_in,
     tensors_written,
-    write_places,
 )
-from convtrace.frontends.torch_record import FunctionCall, Held, ModuleCall, Record, storage_of
+from convtrace.frontends.torch_record import (
+    FunctionCall,
+    Held,
+    ModuleCall,
+    Record,
+    pointer_of,
+    storage_of,
+)
 from convtrace.frontends.torch_state import Unchanged, all_modules
 from convtrace.step import version_of
 
@@ -87,10 +93,7 @@ class Recorder:
         self._all: list[Held] = []
         self._writers: dict[int, list[Held]] = {}
         self._pending: list[Held] = []
-        self._composite: dict[Any, bool] = {}
-        self._passed: set[Any] = set()
         self._settings: dict[str, dict[str, Any]] = {}
-        self._writes: dict[Any, tuple[tuple[int, str], ...]] = {}
         self._hooks: list[Any] = []
         self._modes = contextlib.ExitStack()
         self._dispatch: _Dispatch | None = None
@@ -120,7 +123,7 @@ class Recorder:
     def hold(self, tensor: torch.Tensor) -> Held:
         """Return the record of a tensor as it is now."""
         found = self._by_id.get(id(tensor))
-        if found is not None and found.storage != storage_of(tensor):
+        if found is not None and found.pointer != pointer_of(tensor):
             # `tensor.data = other`: no operator ran, yet the tensor holds other numbers now.
             found.saved = self._state.former(tensor)
             found = self._keep(Held(tensor))
@@ -232,21 +235,23 @@ class Recorder:
 
     def call_operator(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator and record it."""
-        if operator in self._passed and not self._in_convolution():
-            if self._on_operator is not None:
-                self._on_operator()
-            return operator(*args, **kwargs)
         if not isinstance(operator, torch._ops.OpOverload):
             return self._call_higher_order(operator, args, kwargs)
-        if self._is_composite(operator):  # in inference mode they arrive whole
+        facts = facts_of(operator)
+        if facts.composite:  # in inference mode they arrive whole
             assert self._dispatch is not None
             with self._dispatch:
                 result = operator.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
+        self.names[facts.name] = None
+        if not self.everything and not self._is_kept(facts, args):
+            if self._on_operator is not None:
+                self._on_operator()
+            return operator(*args, **kwargs)
         self._busy = True
         try:
-            return self._record(operator, args, kwargs)
+            return self._record(operator, facts, args, kwargs)
         finally:
             self._busy = False
 
@@ -261,20 +266,14 @@ class Recorder:
         with self._dispatch:
             return (if_true if bool(condition) else if_false)(*operands)
 
-    def _record(self, operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def _record(
+        self, operator: Any, facts: Facts, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
         if self._pending:
             self._settle()
-        name = operator._schema.name
-        places = self._writes.get(operator)
-        if places is None:
-            places = self._writes[operator] = write_places(operator)
-        written = (
-            list(tensors_written(places, name, args, kwargs)) if places or name in HIDDEN else ()
-        )
-        self.names[name] = None
-        keep = self.everything or name in CONVOLUTIONS or self._in_convolution()
-        if not keep and not places and name not in HIDDEN:
-            self._passed.add(operator)  # nothing of it is kept, and it overwrites nothing
+        writes = bool(facts.writes) or facts.hidden
+        written = list(tensors_written(facts, args, kwargs)) if writes else ()
+        keep = self.everything or facts.convolves or self._in_convolution()
         read: dict[int, Held] = {}
         if keep:
             for tensor in tensors_in(args, kwargs):
@@ -282,7 +281,7 @@ class Recorder:
         for tensor in written:
             self._save_before_write(tensor)
         result = operator(*args, **kwargs)
-        if name in ALIASES and isinstance(result, torch.Tensor) and read:
+        if facts.aliases and isinstance(result, torch.Tensor) and read:
             # Another handle to the same numbers: no step of its own.
             held = next(iter(read.values()))
             self._by_id[id(result)] = held
@@ -296,13 +295,13 @@ class Recorder:
                 self._pending.append(held)
                 if written:
                     self._writers.setdefault(storage_of(tensor), []).append(held)
-            if name in HIDDEN:
+            if facts.hidden:
                 # Later runs update running statistics without raising their version.
-                for number in HIDDEN[name][1]:
+                for number in HIDDEN[facts.name][1]:
                     if isinstance(args[number], torch.Tensor):
                         held = read[id(args[number])]
                         held.saved = held.data if held.saved is not None else _copy(held.tensor)
-            if name in CONVOLUTIONS:
+            if facts.convolves:
                 device = next(iter(read.values())).tensor.device.type
                 if device not in self._settings:
                     self._settings[device] = settings_of(device)
@@ -312,21 +311,18 @@ class Recorder:
             self._on_operator()
         return result
 
+    def _is_kept(self, facts: Facts, args: tuple[Any, ...]) -> bool:
+        """Whether an operator matters when convolutions are kept: it is part of one, or writes."""
+        if facts.convolves or facts.writes or (facts.hidden and args[HIDDEN[facts.name][0]]):
+            return True
+        return self._in_convolution()
+
     def _in_convolution(self) -> bool:
         """Whether what runs belongs to a convolution: padding, a batch axis on and off."""
         call = self._function_call
         if call is not None and call.name.startswith("conv"):
             return True
         return isinstance(self._module_call.module, torch.nn.modules.conv._ConvNd)
-
-    def _is_composite(self, operator: Any) -> bool:
-        found = self._composite.get(operator)
-        if found is None:
-            found = torch._C._dispatch_has_kernel_for_dispatch_key(
-                operator.name(), "CompositeImplicitAutograd"
-            )
-            self._composite[operator] = found
-        return found
 
     def _save_before_write(self, tensor: torch.Tensor) -> None:
         storage = storage_of(tensor)
