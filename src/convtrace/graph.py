@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -227,6 +228,30 @@ class Trace:
         if to is None:
             return next_uses(at, value, steps, numbers)
         return uses_at(at, value, steps, numbers, self.step(to).name)
+
+    def save(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        lang: str | None = None,
+        theme: str = "light",
+        **options: Any,
+    ) -> None:
+        """Write the trace to a file; its suffix picks the form, e.g. `page.html`.
+
+        Args:
+            file: Name of the file.
+            lang: `en` or `ko`; None takes the locale's.
+            theme: `light` or `dark`.
+            **options: Further options of that form.
+
+        Raises:
+            UsageError: There is no such form, or it has no such option; the message lists them.
+            FileError: The file could not be written; what was there before is unchanged.
+        """
+        from convtrace.render.table import save
+
+        save("trace", self, file, lang=lang, theme=theme, **options)
 
     def first_nonfinite(self) -> Receipt | None:
         """Find where NaN or infinity began.

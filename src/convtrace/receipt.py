@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -170,6 +171,30 @@ class Receipt:
         from convtrace.render.text import receipt_text
 
         return receipt_text(self, lang=lang, limit=limit)
+
+    def save(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        lang: str | None = None,
+        theme: str = "light",
+        **options: Any,
+    ) -> None:
+        """Write the receipt to a file; its suffix picks the form, e.g. `why.svg`.
+
+        Args:
+            file: Name of the file.
+            lang: `en` or `ko`; None takes the locale's.
+            theme: `light` or `dark`.
+            **options: Further options of that form.
+
+        Raises:
+            UsageError: There is no such form, or it has no such option; the message lists them.
+            FileError: The file could not be written; what was there before is unchanged.
+        """
+        from convtrace.render.table import save
+
+        save("receipt", self, file, lang=lang, theme=theme, **options)
 
     def __str__(self) -> str:
         return self.text()

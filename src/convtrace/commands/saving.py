@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convtrace.errors import FileError, UsageError
+from convtrace.errors import UsageError
+from convtrace.writing import check_writable, write_whole
 
 SUFFIXES = (".npy", ".json")
 
@@ -31,10 +29,7 @@ def check_output(file: str | None) -> None:
             f"--output {file}: the suffix picks the format, and this one picks none\n"
             "  Give a name that ends in .npy (an array) or .json (everything)."
         )
-    if not path.parent.is_dir():
-        raise FileError(f"cannot write {file}: there is no folder {path.parent}\n  Make it first.")
-    if path.is_dir():
-        raise FileError(f"cannot write {file}: it is a folder\n  Give the name of a file.")
+    check_writable(path)
 
 
 def save(file: str, document: Any, array: Any) -> None:
@@ -49,30 +44,13 @@ def save(file: str, document: Any, array: Any) -> None:
     Raises:
         FileError: It could not be written. What was there before is unchanged then.
     """
-    path = Path(file)
-    beside = ""
-    try:
-        number, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(number, "wb") as stream:
-            if path.suffix.lower() == ".npy":
-                import numpy as np
+    if Path(file).suffix.lower() == ".npy":
+        import numpy as np
 
-                np.save(stream, array, allow_pickle=False)
-            else:
-                text = json.dumps(plain(document), ensure_ascii=False, allow_nan=False)
-                stream.write(text.encode("utf-8") + b"\n")
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(beside, 0o666 & ~mask)  # noqa: PTH101  (a temporary file is its owner's alone)
-        os.replace(beside, path)  # noqa: PTH105
-        beside = ""
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"cannot write {file}: {reason}") from error
-    finally:
-        if beside:
-            with contextlib.suppress(OSError):
-                Path(beside).unlink()
+        write_whole(file, lambda stream: np.save(stream, array, allow_pickle=False))
+        return
+    text = json.dumps(plain(document), ensure_ascii=False, allow_nan=False)
+    write_whole(file, text.encode("utf-8") + b"\n")
 
 
 def plain(value: Any) -> Any:

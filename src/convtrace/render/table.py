@@ -1,0 +1,131 @@
+"""One verb for every file: `thing.save("name.suffix")`; the suffix picks the renderer.
+
+A new kind of file is a module in `convtrace.render` and a row in `RENDERERS`. A renderer takes the
+thing and keyword options, looks numbers up, computes none, and returns the bytes of the file:
+
+    def receipt_svg(receipt: Receipt, *, lang: str = "en", theme: str = "light") -> bytes
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from convtrace.errors import MissingDependencyError, UsageError
+from convtrace.writing import check_writable, write_whole
+
+RENDERERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "receipt": {
+            ".json": "document:receipt_json",
+            ".txt": "plain:receipt_txt",
+        },
+        "trace": {
+            ".json": "document:trace_json",
+        },
+        "split": {},
+        "report": {},
+    }
+)
+"""By kind of thing and suffix: the module in `convtrace.render`, and the function in it."""
+
+EXTRAS: Mapping[str, str] = MappingProxyType(
+    {
+        "cairosvg": "figures",
+        "resvg_py": "figures",
+        "av": "video",
+    }
+)
+"""Packages that a renderer may need, and the extra of convtrace that brings each."""
+
+
+def save(
+    kind: str,
+    thing: Any,
+    file: str | os.PathLike[str],
+    *,
+    lang: str | None = None,
+    theme: str = "light",
+    **options: Any,
+) -> None:
+    """Write a thing to a file, whole or not at all.
+
+    Args:
+        kind: `receipt`, `trace`, `split` or `report`.
+        thing: What is written.
+        file: Name of the file; its suffix picks the renderer.
+        lang: `en` or `ko`; None takes the locale's.
+        theme: `light` or `dark`.
+        **options: Further options of that renderer.
+
+    Raises:
+        UsageError: No renderer has this suffix, or it has no such option; the message lists them.
+        MissingDependencyError: The renderer needs a package that is not installed.
+        FileError: The file could not be written; what was there before is unchanged.
+    """
+    from convtrace.catalog import choose_language
+
+    path = check_writable(file)
+    if theme not in ("light", "dark"):
+        raise UsageError(f"theme = {theme!r}\n  It is 'light' or 'dark'.")
+    suffix = path.suffix.lower()
+    render = renderer(kind, suffix)
+    options = {"lang": choose_language(lang), "theme": theme, **options}
+    content = render(thing, **_accepted(render, kind, suffix, options))
+    write_whole(path, content)
+
+
+def renderer(kind: str, suffix: str) -> Callable[..., bytes]:
+    """Return the renderer of a suffix.
+
+    Raises:
+        UsageError: There is none; the message lists the suffixes that there are.
+        MissingDependencyError: It needs a package that is not installed.
+    """
+    rows = RENDERERS[kind]
+    row = rows.get(suffix)
+    if row is None:
+        near = difflib.get_close_matches(suffix, rows, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(
+            f"cannot save a {kind} as {suffix or 'a file without a suffix'}\n"
+            f"  The suffix picks the form: {', '.join(sorted(rows))}.{hint}"
+        )
+    module, function = row.split(":")
+    try:
+        return getattr(import_module(f"convtrace.render.{module}"), function)
+    except ImportError as error:
+        raise missing(suffix, error) from error
+
+
+def missing(what: str, error: ImportError) -> MissingDependencyError:
+    """Say which package is missing, and how to install it."""
+    package = (error.name or "").split(".")[0]
+    extra = EXTRAS.get(package)
+    command = f'pip install "convtrace[{extra}]"' if extra else f"pip install {package}"
+    return MissingDependencyError(
+        f"{what} needs the package {package or error}, which is not installed\n  {command}"
+    )
+
+
+def _accepted(
+    render: Callable[..., bytes], kind: str, suffix: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options that a renderer takes; `lang` and `theme` may be left aside by it."""
+    known = [
+        name
+        for name, parameter in inspect.signature(render).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for name in options:
+        if name not in known and name not in ("lang", "theme"):
+            raise UsageError(
+                f"{name} = {options[name]!r} is no option of a {kind} saved as {suffix}\n"
+                f"  Its options: {', '.join(known) or 'none'}."
+            )
+    return {name: value for name, value in options.items() if name in known}
