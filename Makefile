@@ -34,7 +34,7 @@ run: install ## Install, then run the demo: every number of two small convolutio
 	@.venv/bin/convtrace demo $(ARGS)
 
 .PHONY: test
-test: install ## Install, then run the whole test suite
+test: install .venv/.system .venv/.page ## Install, then run the whole test suite
 	@.venv/bin/python -m pytest $(ARGS)
 
 .PHONY: install
@@ -55,6 +55,10 @@ format: .venv/.check ## Sort imports, fix what can be fixed safely, format
 bench: .venv/.bench ## Run the benchmarks and write their results page
 	@.venv/bin/python -m benchmarks
 
+.PHONY: page
+page: install .venv/.page ## Build page.js and page.css of the page from web/
+	@.venv/bin/python scripts/node.py vite build
+
 .PHONY: docs
 docs: .venv/.docs ## Build the docs of both languages into docs/_build
 	@for language in en ko; do \
@@ -65,7 +69,7 @@ docs: .venv/.docs ## Build the docs of both languages into docs/_build
 
 .PHONY: clean
 clean: ## Remove .venv and everything else that was made here
-	rm -rf .venv build dist docs/_build .hypothesis .pytest_cache .ruff_cache
+	rm -rf .venv web/node_modules build dist docs/_build .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is touched last, so an installation that was interrupted is done again.
@@ -76,8 +80,18 @@ clean: ## Remove .venv and everything else that was made here
 .venv/.installed: .venv/.made pyproject.toml constraints.txt
 	@echo "Installing into .venv. The first time takes some minutes: PyTorch is large."
 	@$(PIP_INSTALL) pip
-	@$(PIP_INSTALL) --group test --editable '.[onnx]'
+	@$(PIP_INSTALL) --group test --editable '.[figures,onnx,serve,sheet,video,widget]'
 	@touch $@
+
+# Programs and fonts for the tests: LibreOffice and others, where they can be installed.
+.venv/.system: .venv/.made scripts/install_system.sh
+	@scripts/install_system.sh
+	@touch $@
+
+# Packages of web/ and a browser, for building and testing the page.
+.PHONY: .venv/.page
+.venv/.page: .venv/.installed
+	@.venv/bin/python scripts/prepare_page.py
 
 .venv/.bench .venv/.check .venv/.docs: .venv/.%: .venv/.installed
 	@$(PIP_INSTALL) --group $*

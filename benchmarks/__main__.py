@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import convtrace
-from benchmarks import receipts, recording, startup
+from benchmarks import contributions, memory, receipts, recording, startup
 from benchmarks.timing import Timing
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -32,6 +32,21 @@ TEXT = {
         "its window only, so its cost does not grow with the feature map. What it takes beyond the "
         "bare window, product and sum: the exact sum, the bound, the addresses, the checks. From "
         "224×224 on the layer has 8 output channels, so that it fits in memory.",
+        "contributions": "One logit of a ResNet-18 down to the pixels (1×3×224×224)",
+        "contributions_note": "Target: at most 1.2× of a forward and backward pass. Every bias "
+        "term is in the time, and so is recording. *Accounted for* is the sum of what a method "
+        "gives out, by the logit: 1 means that nothing is left over.",
+        "accounted": "accounted for",
+        "memory": "Memory of a trace of ResNet-50 (1×3×224×224)",
+        "memory_note": "Target: at most 1.1× of the activations. Counted are the distinct "
+        "memories of all tensors that the trace leads to, without the model and its input. `uses` "
+        "of one weight keeps its {positions} positions in arrays; a row becomes an object when it "
+        "is read.",
+        "activations": "all activations",
+        "held": "tensors that the trace holds",
+        "objects": "Python objects of the trace",
+        "uses": "Python objects of `uses` of one weight",
+        "bytes": "MB",
         "startup": "Start-up (whole processes)",
         "startup_note": "Targets: `convtrace --help` under 0.15 s; `convtrace demo` within 0.3 s "
         "of `import torch` alone.",
@@ -62,6 +77,20 @@ TEXT = {
         "읽으므로 특징 맵이 커져도 비용이 늘지 않습니다. 창을 읽고 곱하고 더하는 것 말고 드는 "
         "시간은 정확한 합, 오차 한계, 주소, 검사에 쓰입니다. 224×224부터는 메모리에 맞도록 출력 "
         "채널을 8개로 줄였습니다.",
+        "contributions": "ResNet-18의 로짓 하나를 픽셀까지 나누기 (1×3×224×224)",
+        "contributions_note": "목표: 순전파와 역전파 한 번의 1.2배 이하. 모든 편향 항을 구하는 "
+        "시간과 기록하는 시간을 포함합니다. *설명한 몫*은 한 방법이 내놓은 값의 합을 로짓으로 나눈 "
+        "것입니다. 1이면 남은 것이 없다는 뜻입니다.",
+        "accounted": "설명한 몫",
+        "memory": "ResNet-50 추적의 메모리 (1×3×224×224)",
+        "memory_note": "목표: 활성값 전체의 1.1배 이하. 모델과 입력을 빼고, 추적에서 닿을 수 있는 "
+        "모든 텐서의 서로 다른 메모리를 셌습니다. 가중치 하나의 `uses` 결과는 위치 {positions}개를 "
+        "배열에 두며, 행은 읽을 때 객체가 됩니다.",
+        "activations": "활성값 전체",
+        "held": "추적이 가진 텐서",
+        "objects": "추적의 파이썬 객체",
+        "uses": "가중치 하나의 `uses` 결과의 파이썬 객체",
+        "bytes": "MB",
         "startup": "시작 시간 (프로세스 전체)",
         "startup_note": "목표: `convtrace --help` 0.15초 이하, `convtrace demo`는 `import torch`만 "
         "할 때보다 0.3초 이내로 더 걸릴 것.",
@@ -94,9 +123,41 @@ def _timings(text: dict[str, str], timings: dict[str, Timing]) -> str:
     )
 
 
+def _ways(text: dict[str, str], ways: dict[str, contributions.Way]) -> str:
+    return _table(
+        [text["what"], text["time"], text["ratio"], text["accounted"]],
+        [
+            [
+                name,
+                _milliseconds(way.timing.seconds),
+                str(way.timing),
+                "–" if way.accounted is None else f"{way.accounted:.6f}",
+            ]
+            for name, way in ways.items()
+        ],
+    )
+
+
+def _memory(text: dict[str, str], held: memory.Memory) -> str:
+    sizes = {
+        text["activations"]: held.activations,
+        text["held"]: held.trace,
+        text["objects"]: held.objects,
+        text["uses"]: held.uses,
+    }
+    return _table(
+        [text["what"], text["bytes"], text["ratio"]],
+        [
+            [name, f"{size / 1e6:.3g}", f"{size / held.activations:.3g}×"]
+            for name, size in sizes.items()
+        ],
+    )
+
+
 def main() -> None:
     """Run everything, then write `docs/*/benchmarks.md`."""
     recorded, rows, started = recording.measure(), receipts.measure(), startup.measure()
+    ways, held = contributions.measure(), memory.measure()
     machine = (
         f"{platform.machine()}, {os.cpu_count()} CPU, Python {platform.python_version()}, "
         f"PyTorch {torch.__version__}, convtrace {convtrace.__version__}"
@@ -131,6 +192,12 @@ def main() -> None:
                 ],
             ),
             text["receipts_note"],
+            f"## {text['contributions']}",
+            _ways(text, ways),
+            text["contributions_note"],
+            f"## {text['memory']}",
+            _memory(text, held),
+            text["memory_note"].format(positions=held.positions),
             f"## {text['startup']}",
             _timings(text, started),
             f"{text['demo'].format(seconds=extra)} {text['startup_note']}",

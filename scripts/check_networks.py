@@ -33,9 +33,8 @@ from convtrace.models.digits import digit, digits
 
 ROOT = Path(__file__).resolve().parents[1]
 RECEIPTS, OUTPUTS = 200, 5
-# Residual by scale. Recorded numbers carry the rounding of the network itself, so more than what is
-# aimed at is shown in bold, and only far more is an error.
-AIM_RECORDED, MOST_RECORDED, MOST_FLOAT64 = 1e-7, 1e-6, 1e-15
+# Residual by scale. Recorded numbers carry the rounding of the network itself.
+MOST_RECORDED, MOST_FLOAT64 = 1e-7, 1e-15
 CERTIFIED = ("exact", "rounding")
 
 
@@ -296,10 +295,6 @@ class Result:
     float64: float
 
     @property
-    def bold(self) -> bool:
-        return not self.recorded <= AIM_RECORDED
-
-    @property
     def holds(self) -> bool:
         return (
             self.certified == self.receipts
@@ -376,8 +371,8 @@ reads pictures, with random weights of lively scales and norms that are not triv
 network has its trained weights and reads a digit. Then {receipts} receipts were asked for at random
 addresses, in turn in every kind of step, and {outputs} outputs were split with `contributions` into
 pixel terms and bias terms. What was left over is given by the sum of the absolute values of all
-terms: the worst of the {outputs}, as the network computed it (float32) and with the network run
-again in float64.
+terms, where every pixel is a term and so is every bias: the worst of the {outputs}, as the network
+computed it (float32) and with the network run again in float64.
 
 | network | steps | kinds | receipts certified | kinds without a rule | left over, float32 | \
 left over, float64 |
@@ -385,8 +380,8 @@ left over, float64 |
 {rows}
 
 A kind without a rule is shown by name, and its receipts certify nothing; here no split met one.
-More than 1e-7 left over in float32 is in bold: every step rounds its own numbers by up to
-6e-8 of them, and in float64 it is gone.
+What is left over in float32 is the rounding of the network itself: every step rounds its numbers
+by up to 6e-8 of them. In float64 it is gone.
 """,
     "ko": """\
 # 실제 신경망
@@ -398,16 +393,16 @@ More than 1e-7 left over in float32 is in bold: every step rounds its own number
 숫자 신경망만 학습한 가중치로 숫자 그림을 읽었습니다. 그런 다음 연산의 종류를 돌아가며 무작위
 주소에서 계산 내역 {receipts}개를 묻고, 출력 {outputs}개를 `contributions`로 픽셀 항과 편향 항으로
 나누었습니다. 남은 차이는 모든 항의 절댓값 합에 대한 비율이며, {outputs}개 가운데 가장 나쁜
-값입니다. 한 번은 신경망이 계산한 그대로(float32), 한 번은 신경망을 float64로 다시 실행하여
-구했습니다.
+값입니다. 픽셀 하나하나와 편향 하나하나가 모두 항입니다. 한 번은 신경망이 계산한
+그대로(float32), 한 번은 신경망을 float64로 다시 실행하여 구했습니다.
 
 | 신경망 | 연산 | 종류 | 보증된 내역 | 규칙이 없는 종류 | 남은 차이, float32 | 남은 차이, float64 |
 |---|--:|--:|--:|---|--:|--:|
 {rows}
 
 규칙이 없는 종류는 이름만 보이고, 그 내역은 아무것도 보증하지 않습니다. 여기서는 나누는 길에 그런
-연산이 하나도 없었습니다. float32에서 남은 차이가 1e-7을 넘으면 굵게 적었습니다. 신경망은 연산마다
-제 값을 그 크기의 6e-8까지 반올림하며, float64에서는 그만한 차이가 남지 않습니다.
+연산이 하나도 없었습니다. float32에서 남은 차이는 신경망 자신의 반올림입니다. 신경망은 연산마다
+제 값을 그 크기의 6e-8까지 반올림합니다. float64에서는 그만한 차이가 남지 않습니다.
 """,
 }
 BEGIN = {
@@ -421,7 +416,7 @@ def page(results: Sequence[Result], lang: str) -> str:
     rows = "\n".join(
         f"| {r.name} | {r.steps} | {r.kinds} | {r.certified} / {r.receipts} | "
         f"{', '.join(f'`{kind}`' for kind in r.opaque) or '–'} | "
-        f"{'**' * r.bold}{r.recorded:.1e}{'**' * r.bold} | {r.float64:.1e} |"
+        f"{r.recorded:.1e} | {r.float64:.1e} |"
         for r in results
     )
     return PAGES[lang].format(begin=BEGIN[lang], receipts=RECEIPTS, outputs=OUTPUTS, rows=rows)

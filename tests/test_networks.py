@@ -40,7 +40,7 @@ def test_a_receipt_that_is_not_certified_fails_the_check() -> None:
     assert not result.holds
 
 
-@pytest.mark.parametrize(("recorded", "double"), [(2e-6, 0.0), (0.0, 2e-15), (float("nan"), 0.0)])
+@pytest.mark.parametrize(("recorded", "double"), [(2e-7, 0.0), (0.0, 2e-15), (float("nan"), 0.0)])
 def test_too_much_left_over_fails_the_check(recorded: float, double: float) -> None:
     result = script.Result("x", 1, 1, 5, 5, (), (), (), recorded, double)
     assert not result.holds

@@ -331,3 +331,11 @@ def test_rules_turned_round_are_columns_of_the_jacobian(then: Callable[[Tensor],
         expected = jacobian[(..., *index)]
         uses = trace.uses(ct.Address("conv2d", index), to=name)
         assert torch.allclose(dense(uses, name, expected.shape), expected, 0, 1e-6)
+
+
+def test_looking_for_uses_moves_the_progress_bar() -> None:
+    trace = ct.trace(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()), torch.ones(1, 1, 2, 2))
+    for to in (None, "1"):
+        moved: list[None] = []
+        trace.uses("input[0,0,0,0]", to=to, on_step=lambda moved=moved: moved.append(None))
+        assert moved

@@ -35,10 +35,17 @@ if TYPE_CHECKING:
     from convtrace.errors import UsageError as UsageError
     from convtrace.frontends.arrays import from_arrays as from_arrays
     from convtrace.frontends.onnx import from_onnx as from_onnx
+    from convtrace.frontends.saved import load as load
     from convtrace.frontends.torch import trace as trace
     from convtrace.graph import Trace as Trace
+    from convtrace.mismatch.entry import diff as diff
+    from convtrace.mismatch.report import Cause as Cause
+    from convtrace.mismatch.report import Report as Report
+    from convtrace.projection import Use as Use
+    from convtrace.projection import Uses as Uses
     from convtrace.receipt import Receipt as Receipt
     from convtrace.receipt import Term as Term
+    from convtrace.split import Split as Split
     from convtrace.step import Step as Step
 
 __version__ = "0.1.0"
@@ -46,12 +53,19 @@ __version__ = "0.1.0"
 _HOMES: dict[str, str] = {
     "Address": "address",
     "Arithmetic": "arithmetic",
+    "Cause": "mismatch.report",
     "Receipt": "receipt",
+    "Report": "mismatch.report",
+    "Split": "split",
     "Step": "step",
     "Term": "receipt",
     "Trace": "graph",
+    "Use": "projection",
+    "Uses": "projection",
+    "diff": "mismatch.entry",
     "from_arrays": "frontends.arrays",
     "from_onnx": "frontends.onnx",
+    "load": "frontends.saved",
     "trace": "frontends.torch",
     **dict.fromkeys(
         [

@@ -5,7 +5,7 @@ error becomes one message and an exit status.
 
     0    all is well
     1    a receipt, or a sum of contributions, does not match what the framework returned, or the
-         output was closed early
+         output was closed early; `convtrace diff`: what --fail-on names was found
     2    bad input: the message says what, and what to do
     70   a fault of convtrace itself
     130  interrupted
@@ -25,11 +25,16 @@ import click
 from convtrace import __version__
 from convtrace.commands.contributions import contributions
 from convtrace.commands.demo import demo
+from convtrace.commands.diff import diff
+from convtrace.commands.draw import draw
 from convtrace.commands.options import TRACEBACK, Verb
 from convtrace.commands.output import prepare_streams
+from convtrace.commands.page import page
+from convtrace.commands.serve import serve
 from convtrace.commands.summary import summary
 from convtrace.commands.uses import uses
 from convtrace.commands.why import why
+from convtrace.commands.worksheet import worksheet
 from convtrace.errors import ConvtraceError, ModelError
 
 BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
@@ -126,7 +131,12 @@ Every multiplication behind any number in a convolutional network, certified.
   convtrace why digits "conv2[0,5,3,3]"      one number of a trained network
   convtrace contributions digits "fc[0,8]"   the same down to the pixels, as a map
   convtrace uses digits "input[0,0,2,3]"     where a number goes
+  convtrace diff net.onnx net.py:Net         is a difference rounding, or which bug is it
   convtrace summary digits                   every step of that network
+  convtrace page digits                      all of it as a page, one file, offline
+  convtrace serve digits                     all of it as a page in the browser
+  convtrace worksheet class.pdf --count 30   exercises for paper, with answers
+  convtrace draw digits "fc[0,8]" -o why.svg  figures for papers, pages and slides
 
 An address such as conv2[0,5,3,3] names one number: the step that made it, and its position on
 each axis, counted from 0. The answer is a receipt: all terms weight × value, their sum per
@@ -155,4 +165,9 @@ main.add_command(demo)
 main.add_command(why)
 main.add_command(contributions)
 main.add_command(uses)
+main.add_command(diff)
 main.add_command(summary)
+main.add_command(page)
+main.add_command(serve)
+main.add_command(worksheet)
+main.add_command(draw)

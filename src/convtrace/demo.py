@@ -70,13 +70,18 @@ class DemoOptions:
         return 1, self.in_channels, self.height, self.width
 
 
-def run_demo(console: Console, lang: str | None = None, options: DemoOptions | None = None) -> None:
+def run_demo(
+    console: Console, lang: str | None = None, options: DemoOptions | None = None
+) -> Trace:
     """Run the demo and print everything.
 
     Args:
         console: Where to print.
         lang: `en` or `ko`; None takes the locale's.
         options: What to run; the original example if None.
+
+    Returns:
+        What ran.
 
     Raises:
         ShapeError: A layer does not fit what it reads.
@@ -112,6 +117,7 @@ def run_demo(console: Console, lang: str | None = None, options: DemoOptions | N
     console.print(descent(trace, top, chosen, console.width), highlight=False)
     console.print()
     _tell_moral(tell, trace, top)
+    return trace
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from convtrace.address import Address, parse_address
-from convtrace.errors import AddressError, UnknownStepError
+from convtrace.errors import AddressError, UnknownStepError, UsageError
 from convtrace.projection import Uses, next_uses, uses_at
 from convtrace.receipt import Receipt
-from convtrace.rules import rule_of
+from convtrace.rules import SOFTMAX, rule_of
 from convtrace.split import Numbers, Split, split
 from convtrace.step import Number, Step, Value, check_index
+
+if TYPE_CHECKING:
+    from convtrace.widget import TraceWidget
 
 
 class Parts(NamedTuple):
@@ -28,11 +31,13 @@ class Parts(NamedTuple):
         steps: Steps in the order they ran.
         values: Inputs, parameters, buffers and constants.
         aliases: Other names of steps.
+        gradients: Steps of backward passes.
     """
 
     steps: Sequence[Step]
     values: Sequence[Value]
     aliases: Mapping[str, str]
+    gradients: Sequence[Step] = ()
 
 
 class Trace:
@@ -77,6 +82,14 @@ class Trace:
         return MappingProxyType({step.name: step for step in self._parts.steps})
 
     @cached_property
+    def gradients(self) -> Mapping[str, Step]:
+        """Steps of the backward pass by name, in the order they ran, e.g. `conv1.weight.grad`.
+
+        Empty unless the trace was made with `backward=True`.
+        """
+        return MappingProxyType({step.name: step for step in self._parts.gradients})
+
+    @cached_property
     def inputs(self) -> Mapping[str, Value]:
         """Inputs of the run by name: `input`, `input:2` and so on."""
         return MappingProxyType({v.name: v for v in self._parts.values if v.origin == "input"})
@@ -101,10 +114,17 @@ class Trace:
         Raises:
             UnknownStepError: There is none; the message gives the nearest names.
         """
-        found = self.steps.get(name) or self.steps.get(self.aliases.get(name, ""))
+        found = self._step(name)
         if found is None:
             raise self._unknown(name)
         return found
+
+    def _step(self, name: str) -> Step | None:
+        return (
+            self.steps.get(name)
+            or self.steps.get(self.aliases.get(name, ""))
+            or self.gradients.get(name)
+        )
 
     def value(self, address: str | Address) -> Number:
         """Return one number.
@@ -122,6 +142,14 @@ class Trace:
         value = self._find(at.step)
         check_index(at.step, value.shape, at.index)
         return value.item(at.index)
+
+    def tensor(self, name: str) -> Value:
+        """Return a whole tensor: what a step made, an input, a parameter.
+
+        Raises:
+            UnknownStepError: Nothing has this name.
+        """
+        return self._find(name)
 
     def why(self, address: str | Address, index: Sequence[int] | None = None) -> Receipt:
         """Explain one number: every multiplication that made it, certified.
@@ -150,20 +178,23 @@ class Trace:
             43.0
         """
         at = _address(address, index)
-        found = self.steps.get(at.step) or self.steps.get(self.aliases.get(at.step, ""))
+        found = self._step(at.step)
         if found is None:
             value = self._find(at.step)
             check_index(at.step, value.shape, at.index)
             return _without_terms(value, at, f"given.{value.origin}", {}, self.reporter)
         check_index(at.step, found.shape, at.index)
         rule = rule_of(found).why
-        if rule is None:
-            note = {"kind": found.kind, "operands": ", ".join(found.operands.values())}
+        receipt = rule(found, at.index, self.reporter) if rule else None
+        if receipt is None:
+            details = {"kind": found.kind, "operands": ", ".join(found.operands.values())}
+            note = "softmax" if found.kind in SOFTMAX else "opaque"
             return _without_terms(
-                found.value, Address(found.name, at.index), "opaque", note, self.reporter, found
+                found.value, Address(found.name, at.index), note, details, self.reporter, found
             )
-        return rule(found, at.index, self.reporter)
+        return receipt
 
+    @overload
     def contributions(
         self,
         address: str | Address,
@@ -172,44 +203,79 @@ class Trace:
         at: str | Sequence[str] = (),
         dtype: Any = None,
         on_step: Callable[[], None] | None = None,
-    ) -> Split:
-        """Split one number exactly over the pixels and the biases of every step below it.
+    ) -> Split: ...
+
+    @overload
+    def contributions(
+        self,
+        address: list[str] | list[Address] | tuple[str | Address, ...],
+        *,
+        minus: str | Address | None = None,
+        at: str | Sequence[str] = (),
+        dtype: Any = None,
+        on_step: Callable[[], None] | None = None,
+    ) -> tuple[Split, ...]: ...
+
+    def contributions(
+        self,
+        address: str | Address | Sequence[str | Address],
+        *,
+        minus: str | Address | None = None,
+        at: str | Sequence[str] = (),
+        dtype: Any = None,
+        on_step: Callable[[], None] | None = None,
+    ) -> Split | tuple[Split, ...]:
+        """Split numbers exactly over the pixels and the biases of every step below them.
 
         Args:
-            address: The number, e.g. `fc[0,281]`.
+            address: The number, e.g. `fc[0,281]`. Or a list: of addresses, and of names of steps,
+                which stand for all of their numbers (`["fc"]`: every class).
             minus: Another number to subtract: why this class and not that one.
             at: A step, or several, to stop at instead of going down to the pixels.
             dtype: A dtype to run the network again in, e.g. `torch.float64`; None splits the
                 numbers as they were recorded.
-            on_step: Called after each step of the walk, e.g. to move a progress bar.
+            on_step: Called after each step of each walk, e.g. to move a progress bar.
 
         Returns:
-            The split: pixel terms, bias terms, their total, and the residual.
+            The split: pixel terms, bias terms, their total, and the residual. Of a list, one
+            split for each number, in order.
 
         Raises:
+            AddressError: The text is not an address.
             UnknownStepError: Nothing has this name, or the number was given and not computed.
             OutOfRangeError: The position lies outside the shape.
             NoValueError: A step cannot be run again in `dtype`.
         """
-        chosen = [(self._made(address), 1.0)]
-        if minus is not None:
-            chosen.append((self._made(minus), -1.0))
-        stops = [at] if isinstance(at, str) else list(at)
-        return split(
-            list(self.steps.values()),
-            self.inputs,
-            chosen,
-            at=[self.step(name).name for name in stops],
-            dtype=dtype,
-            on_step=on_step,
+        alone = isinstance(address, str | Address)
+        asked: list[Address] = []
+        for one in [address] if isinstance(address, str | Address) else address:
+            if not alone and isinstance(one, str) and "[" not in one:
+                step = self._forward(one)
+                asked += [Address(step.name, index) for index in np.ndindex(step.shape)]
+            else:
+                asked.append(self._made(one))
+        other = [] if minus is None else [(self._made(minus), -1.0)]
+        stops = [self._forward(name).name for name in ([at] if isinstance(at, str) else at)]
+        steps = list(self.steps.values())
+        numbers = Numbers(steps, self.inputs, dtype)
+        splits = tuple(
+            split(steps, numbers, [(one, 1.0), *other], at=stops, on_step=on_step) for one in asked
         )
+        return splits[0] if alone else splits
 
-    def uses(self, address: str | Address, *, to: str | None = None) -> Uses:
+    def uses(
+        self,
+        address: str | Address,
+        *,
+        to: str | None = None,
+        on_step: Callable[[], None] | None = None,
+    ) -> Uses:
         """List every number that one number went into: where a pixel or a weight goes.
 
         Args:
             address: A pixel, an activation, a weight or a bias.
             to: A step to go on to; None lists what the next steps made of it.
+            on_step: Called after each step that was asked, e.g. to move a progress bar.
 
         Returns:
             Rows of (address, coefficient, product, share), made when they are looked at.
@@ -223,11 +289,12 @@ class Trace:
         at = Address(self.step(at.step).name if at.step in self.aliases else at.step, at.index)
         value = self._find(at.step)
         check_index(at.step, value.shape, at.index)
+        self._check_forward(at.step)
         steps = list(self.steps.values())
         numbers = Numbers(steps, self.inputs, None)
         if to is None:
-            return next_uses(at, value, steps, numbers)
-        return uses_at(at, value, steps, numbers, self.step(to).name)
+            return next_uses(at, value, steps, numbers, on_step)
+        return uses_at(at, value, steps, numbers, self._forward(to).name, on_step)
 
     def save(
         self,
@@ -253,6 +320,41 @@ class Trace:
 
         save("trace", self, file, lang=lang, theme=theme, **options)
 
+    def widget(
+        self,
+        *,
+        lang: str | None = None,
+        theme: str = "light",
+        start: str | None = None,
+        title: str | None = None,
+    ) -> TraceWidget:
+        """Show the trace in a notebook, with live access to every number of it.
+
+        Args:
+            lang: `en` or `ko`; None takes the locale's.
+            theme: `light` or `dark`.
+            start: Address of the number to show first; None: the first convolution's.
+            title: Name of what ran.
+
+        Returns:
+            The widget. Its `selected` is the address that the reader looks at; set it to show
+            another number. Its `receipt` is the receipt of that number.
+
+        Raises:
+            MissingDependencyError: `pip install "convtrace[widget]"` brings what it needs.
+        """
+        from convtrace.catalog import choose_language
+        from convtrace.widget import TraceWidget
+
+        return TraceWidget(
+            self, lang=choose_language(lang), theme=theme, start=start, title=title
+        )
+
+    def _repr_html_(self) -> str:
+        from convtrace.render.frame import trace_frame
+
+        return trace_frame(self)
+
     def first_nonfinite(self) -> Receipt | None:
         """Find where NaN or infinity began.
 
@@ -265,7 +367,7 @@ class Trace:
             index = value.first_nonfinite()
             if index is not None:
                 return self.why(Address(name, index))
-        for name, step in self.steps.items():
+        for name, step in [*self.steps.items(), *self.gradients.items()]:
             index = step.value.first_nonfinite()
             if index is not None:
                 return self.why(Address(name, index))
@@ -274,20 +376,34 @@ class Trace:
     def _made(self, address: str | Address) -> Address:
         """Return the address of a number that a step made, with the step's own name."""
         at = parse_address(address) if isinstance(address, str) else address
-        step = self.step(at.step)
+        step = self._forward(at.step)
         check_index(at.step, step.shape, at.index)
         return Address(step.name, at.index)
 
+    def _forward(self, name: str) -> Step:
+        """Return a step of the forward run."""
+        self._check_forward(name)
+        return self.step(name)
+
+    def _check_forward(self, name: str) -> None:
+        """Raise `UsageError` for a gradient, where a number of the forward run is asked for."""
+        if name in self.gradients:
+            raise UsageError(
+                f"{name} is a gradient, made by the backward pass\n"
+                "  Contributions and uses are of numbers of the forward run.\n"
+                f"  trace.why({name!r}, position) lists the terms of a gradient."
+            )
+
     def _find(self, name: str) -> Value:
-        name = name if name in self.steps else self.aliases.get(name, name)
-        step = self.steps.get(name)
+        step = self._step(name)
+        name = self.aliases.get(name, name)
         value = step.value if step else self.inputs.get(name) or self.parameters.get(name)
         if value is None:
             raise self._unknown(name)
         return value
 
     def _unknown(self, name: str) -> UnknownStepError:
-        known = [*self.inputs, *self.steps, *self.aliases, *self.parameters]
+        known = [*self.inputs, *self.steps, *self.aliases, *self.parameters, *self.gradients]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         if near:
             hint = f"nearest names: {', '.join(near)}"

@@ -7,7 +7,8 @@ the cotangent, so its derivative is the step itself with its gates frozen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,11 +96,41 @@ class Uses(Sequence[Use]):
             product / made if made else float("nan"),
         )
 
+    def save(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        lang: str | None = None,
+        theme: str = "light",
+        **options: Any,
+    ) -> None:
+        """Write the uses to a file; its suffix picks the form, e.g. `uses.json`.
+
+        Args:
+            file: Name of the file.
+            lang: `en` or `ko`; None takes the locale's.
+            theme: `light` or `dark`.
+            **options: Further options of that form.
+
+        Raises:
+            UsageError: There is no such form, or it has no such option; the message lists them.
+            FileError: The file could not be written; what was there before is unchanged.
+        """
+        from convtrace.render.table import save
+
+        save("uses", self, file, lang=lang, theme=theme, **options)
+
     def __repr__(self) -> str:
         return f"Uses({self.source} = {self.value}: {len(self)} in {', '.join(self.steps)})"
 
 
-def next_uses(source: Address, value: Value, steps: Sequence[Step], numbers: Numbers) -> Uses:
+def next_uses(
+    source: Address,
+    value: Value,
+    steps: Sequence[Step],
+    numbers: Numbers,
+    on_step: Callable[[], None] | None = None,
+) -> Uses:
     """List the numbers that the next steps made of one number.
 
     Args:
@@ -107,6 +138,7 @@ def next_uses(source: Address, value: Value, steps: Sequence[Step], numbers: Num
         value: The tensor that holds it.
         steps: Steps of the trace, in order.
         numbers: Their numbers as tensors.
+        on_step: Called after each step.
     """
     found: dict[str, Dependents] = {}
     opaque: list[str] = []
@@ -123,11 +155,18 @@ def next_uses(source: Address, value: Value, steps: Sequence[Step], numbers: Num
                 opaque.append(step.name)
             else:
                 found[step.name] = _merge(found.get(step.name), here)
+        if on_step is not None:
+            on_step()
     return _uses(source, value, found, {step.name: step for step in steps}, tuple(opaque))
 
 
 def uses_at(
-    source: Address, value: Value, steps: Sequence[Step], numbers: Numbers, to: str
+    source: Address,
+    value: Value,
+    steps: Sequence[Step],
+    numbers: Numbers,
+    to: str,
+    on_step: Callable[[], None] | None = None,
 ) -> Uses:
     """List the numbers of one step that a number reaches: its projective field there.
 
@@ -160,6 +199,8 @@ def uses_at(
             continue
         else:
             tangents[step.name] = _push(numbers.run(step), reached)
+        if on_step is not None:
+            on_step()
         if step.name == to:
             break
     if to not in tangents:

@@ -143,7 +143,7 @@ class Receipt:
 
         Each is added without error and rounded once, so that what is shown adds up.
         """
-        rows = self.products.reshape(self.products.shape[0], -1)
+        rows = self.products.reshape(self.products.shape[0], math.prod(self.products.shape[1:]))
         if self.products.dtype.kind in "iuO":
             return np.array([sum(row) for row in rows.tolist()], dtype=self.products.dtype)
         return np.array([_add(row) for row in rows.tolist()], dtype=self.products.dtype)
@@ -195,6 +195,11 @@ class Receipt:
         from convtrace.render.table import save
 
         save("receipt", self, file, lang=lang, theme=theme, **options)
+
+    def _repr_html_(self) -> str:
+        from convtrace.render.frame import receipt_frame
+
+        return receipt_frame(self)
 
     def __str__(self) -> str:
         return self.text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from convtrace.address import Address
 from convtrace.arithmetic import Arithmetic
 from convtrace.errors import NoValueError, OutOfRangeError, TensorChangedError
+from convtrace.tables import Table
 
 Status = Literal["linear", "selects", "gates", "opaque"]
 """`linear`: a sum of terms. `selects`: one source passes through. `gates`: value = gate x source.
@@ -58,6 +60,12 @@ class Value:
     def is_integer(self) -> bool:
         """Whether the elements are whole numbers or truth values."""
         return self.dtype.startswith(("int", "uint", "bool"))
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether training would change it: a parameter of a module, and no buffer."""
+        torch = sys.modules.get("torch")
+        return torch is not None and isinstance(self.data, torch.nn.Parameter)
 
     def check(self) -> None:
         """Raise `TensorChangedError` if the tensor was overwritten since it was recorded."""
@@ -229,6 +237,8 @@ def _fetch(value: Value, slices: tuple[int | slice, ...]) -> NDArray[Any]:
     if value.dtype.startswith(("qint", "quint")):
         raise _no_value(value)
     window = value.data.detach()[slices]
+    if window.dtype == torch.complex32:  # exact in the wider type
+        window = window.to(torch.complex64)
     if window.dtype not in (torch.bool, torch.complex64, torch.complex128) and (
         window.is_floating_point()
     ):
@@ -263,6 +273,8 @@ class Step:
         sources: For a step that only moves numbers: returns, for every output number, its position
             in the operands `moved`, counted through all of them; negative for a fill value.
         moved: Roles of the operands that the numbers come from.
+        table: What running the step again would say of each of its numbers; only in a trace that
+            was opened from a file.
     """
 
     name: str
@@ -276,6 +288,7 @@ class Step:
     replay: Callable[[Mapping[str, Any]], Any] | None = None
     sources: Callable[[], NDArray[np.int64]] | None = None
     moved: tuple[str, ...] = ()
+    table: Table | None = None
     operands: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -168,21 +168,15 @@ _STATISTICS = ("running_mean", "running_var")
 def _parameters(step: Step, trace: Trace) -> Iterator[Value]:
     for role, value in step.values.items():
         given = value.origin == "parameter" and role not in _STATISTICS
-        if given and (trace.reporter != "torch" or _is_parameter(value)):
+        if given and (trace.reporter != "torch" or value.is_parameter):
             yield value
-
-
-def _is_parameter(value: Value) -> bool:
-    import torch
-
-    return isinstance(value.data, torch.nn.Parameter)
 
 
 def _formulas(step: Step) -> Iterator[tuple[int, str]]:
     """Yield output axis and formula of every size that a window or padding decided."""
     axes = window_axes(step)
     if axes:
-        shape = step.values["input" if step.kind == "convolution" else "self"].shape
+        shape = step.values["input" if "input" in step.values else "self"].shape
         for number, axis in zip(sliding_axes(step), axes, strict=True):
             yield number, _window_formula(axis, shape[number], step.shape[number])
     elif step.kind.endswith(("pad", "pad_nd", "pad1d", "pad2d", "pad3d")):

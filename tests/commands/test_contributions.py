@@ -106,7 +106,7 @@ def test_json_holds_everything() -> None:
     assert found["biases"] == pytest.approx(dict(split.biases))
     assert found["inputs"] == {}
     assert found["stops"]["relu1"]["shape"] == [1, 4, 8, 8]
-    terms = np.array(found["stops"]["relu1"]["terms"])
+    terms = np.array(found["stops"]["relu1"]["terms"]).reshape(1, 4, 8, 8)
     assert terms == pytest.approx(split.stops["relu1"].double().numpy())
     assert terms.sum() + sum(found["biases"].values()) == pytest.approx(found["total"])
     assert found["reported"] - found["total"] == pytest.approx(found["residual"], abs=1e-12)
@@ -116,8 +116,7 @@ def test_nan_is_a_text_in_json() -> None:
     arguments = ("contributions", "net.py:Bad", "conv[0,0,0,0]", "--random", "1,1,3,3")
     assert "cannot be checked" in " ".join(output_of(*arguments, "--output", "x.json").split())
     found = json.loads(Path("x.json").read_text("utf-8"))
-    assert found["reported"] == found["inputs"]["input"]["terms"][0][0][0][1] == "NaN"
-    assert saving.plain([float("inf"), -float("inf"), (1.5,)]) == ["Infinity", "-Infinity", [1.5]]
+    assert found["reported"] == found["inputs"]["input"]["terms"][1] == "NaN"
 
 
 def test_a_sum_that_does_not_agree_is_told_by_the_exit_status(
@@ -173,7 +172,7 @@ def test_a_file_is_written_whole_or_not_at_all(
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(FileError, match=r"cannot write x\.npy: No space left"):
-        saving.save("x.npy", None, np.zeros(3))
+        saving.save("x.npy", b"", np.zeros(3))
     assert (folder / "x.npy").read_bytes() == b"before"
     assert sorted(file.name for file in folder.iterdir()) == ["net.py", "x.npy"]
 
@@ -182,7 +181,7 @@ def test_a_file_is_written_whole_or_not_at_all(
 
     monkeypatch.setattr(np, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        saving.save("x.npy", None, np.zeros(3))
+        saving.save("x.npy", b"", np.zeros(3))
     assert sorted(file.name for file in folder.iterdir()) == ["net.py", "x.npy"]
 
 

@@ -595,12 +595,12 @@ def test_a_position_out_of_range_is_refused_with_the_shape(network: Any) -> None
 
 def test_something_that_cannot_be_called_is_no_model() -> None:
     with pytest.raises(ct.UsageError, match="int cannot be called"):
-        ct.trace(3, torch.randn(1))  # type: ignore[arg-type]
+        ct.trace(3, torch.randn(1))  # type: ignore[arg-type]  # no model
 
 
 def test_a_wrong_keep_is_refused() -> None:
     with pytest.raises(ct.UsageError, match="'all'"):
-        ct.trace(nn.Conv2d(1, 1, 1), torch.randn(1, 1, 1, 1), keep="all")  # type: ignore[arg-type]
+        ct.trace(nn.Conv2d(1, 1, 1), torch.randn(1, 1, 1, 1), keep="all")  # type: ignore[arg-type]  # no such way
 
 
 def test_too_few_arguments_are_an_error_of_the_model() -> None:

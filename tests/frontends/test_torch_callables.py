@@ -15,6 +15,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 from torch_judge import CERTIFIED, assert_certified, assert_explained, double, exact_conv2d
 
 import convtrace as ct
+from convtrace.step import Value
 
 
 @pytest.fixture(autouse=True)
@@ -336,3 +337,104 @@ def test_fold_and_unfold_beside_a_convolution_are_shown_as_what_they_are() -> No
     trace = assert_explained(model, x, name="conv", exact=exact_conv2d(x, conv))
     assert "unfold" in trace.steps
     assert "fold" in trace.steps
+
+
+# What is bad, or looks so ------------------------------------------------------------------------
+
+
+def test_a_generator_is_refused_since_nothing_of_it_ran() -> None:
+    conv = nn.Conv2d(1, 1, 1)
+
+    def model(x: Tensor) -> Any:
+        yield conv(x)
+
+    x = torch.randn(1, 1, 3, 3)
+    with pytest.raises(ct.NoConvolutionError, match=r"(?s)generator.*list\(model\(x\)\)"):
+        ct.trace(model, x)
+    assert ct.trace(lambda x: list(model(x)), x).why("conv2d[0,0,1,2]").verdict in CERTIFIED
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_nested_tensor_is_refused_with_the_step_that_made_it() -> None:
+    conv = nn.Conv2d(1, 2, 3)
+    trace = ct.trace(
+        lambda x: torch.nested.nested_tensor([conv(x)[0]] * 2), torch.randn(1, 1, 5, 5)
+    )
+    with pytest.raises(ct.NoValueError, match=r"(?s)nested.*to_padded_tensor"):
+        trace.why("conv[0,0,0,0]")
+
+
+class _Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return 2 * ctx.saved_tensors[0] * gradients[0]
+
+
+class _Outside(torch.autograd.Function):
+    """Leaves PyTorch on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.from_numpy(x.detach().numpy() ** 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0]
+
+
+def test_inside_of_a_custom_autograd_function_is_what_it_runs() -> None:
+    conv, x = nn.Conv2d(1, 2, 3), torch.randn(1, 1, 5, 5)
+    trace = ct.trace(lambda x: _Square.apply(conv(x)), x)
+    split = trace.contributions("mul[0,1,2,0]")
+    assert trace.why("mul[0,1,2,0]").verdict in CERTIFIED
+    assert abs(split.residual) <= 2e-7 * split.scale
+
+
+def test_a_custom_function_that_leaves_pytorch_ends_the_descent_and_says_so() -> None:
+    conv, x = nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 5, 5)
+    trace = ct.trace(lambda x: conv(_Outside.apply(conv(x))), x)
+    source = trace.why("conv:2[0,0,2,2]").terms[0].source
+    assert source is not None
+    assert trace.why(source).notes[0][0] == "note.given.constant"
+    assert trace.contributions("conv:2[0,0,2,2]").inputs == {}
+
+
+def test_sparse_and_meta_tensors_on_the_way_are_named_when_they_are_asked_for() -> None:
+    conv, x = nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 5, 5)
+    sparse = ct.trace(lambda x: conv(x)[0, 0].to_sparse() @ torch.ones(5, 5), x)
+    with pytest.raises(ct.NoValueError, match="to_sparse"):
+        sparse.why(list(sparse.steps)[-1], (0, 0))
+    meta = ct.trace(lambda x: conv(x).to("meta"), x)
+    assert meta.why("conv[0,0,1,1]").verdict in CERTIFIED
+    with pytest.raises(ct.NoValueError, match=r"(?s)to has no numbers.*meta"):
+        meta.why("to[0,0,0,0]")
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+def test_a_half_precision_complex_number_can_be_read() -> None:
+    value = Value("x", torch.tensor([1 + 2j, 3 - 4j]).to(torch.complex32))
+    assert value.item((1,)) == 3 - 4j
+
+
+def test_numbers_of_a_generator_are_shown_as_they_were_drawn() -> None:
+    conv, x = nn.Conv2d(1, 1, 1), torch.randn(1, 1, 3, 3)
+    draw = torch.Generator().manual_seed(3)
+    trace = ct.trace(lambda x: conv(x) + torch.rand(1, 1, 3, 3, generator=draw), x)
+    drawn = torch.rand(1, 1, 3, 3, generator=torch.Generator().manual_seed(3))
+    assert trace.value("rand[0,0,1,2]") == drawn[0, 0, 1, 2].item()
+    split = trace.contributions("add[0,0,1,2]")
+    assert split.biases["rand"] == pytest.approx(drawn[0, 0, 1, 2].item())
+
+
+@pytest.mark.filterwarnings("ignore:.*(quantiz|TypedStorage|torch.ao)")
+def test_a_convolution_that_pytorch_quantized_is_refused_with_the_cause() -> None:
+    model = nn.Sequential(
+        torch.ao.nn.quantized.Quantize(0.1, 0, torch.quint8), torch.ao.nn.quantized.Conv2d(1, 1, 1)
+    )
+    with pytest.raises(ct.NoConvolutionError, match=r"(?s)quantized by PyTorch.*from_onnx"):
+        ct.trace(model, torch.randn(1, 1, 3, 3))

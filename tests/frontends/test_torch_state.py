@@ -80,7 +80,7 @@ def random_states() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
         "python": random.getstate(),
-        "numpy": (kind, keys.tobytes(), *rest),  # type: ignore[union-attr]
+        "numpy": (kind, keys.tobytes(), *rest),  # type: ignore[union-attr]  # an array here
     }
 
 
@@ -467,8 +467,8 @@ def _in_an_object(net: nn.Module) -> Callable[[Tensor], Tensor]:
         pass
 
     holder = Holder()
-    holder.net = net  # type: ignore[attr-defined]
-    return lambda x: holder.net(x).relu()  # type: ignore[attr-defined]
+    holder.net = net  # type: ignore[attr-defined]  # set from outside
+    return lambda x: holder.net(x).relu()  # type: ignore[attr-defined]  # see above
 
 
 def _in_a_plain_list_of_a_module(net: nn.Module) -> Callable[[Tensor], Tensor]:

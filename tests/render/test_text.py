@@ -383,7 +383,7 @@ def network() -> ct.Trace:
     [
         ("input[0,0,1,1]", "it was given, not computed"),
         ("conv.weight[0,0,1,1]", "A number that the model holds"),
-        ("softmax[0,1]", "To go on, ask for a number of: fc."),
+        ("softmax[0,1]", "Ask for the logits, the numbers before it: fc."),
         ("relu[0,0,1,1]", "8 × 1 = 8   sub[0,0,1,1]"),
         ("sub[0,0,1,1]", "constant = −4"),
         ("mul[0,0,1,1]", "8 × 2 = 16   relu[0,0,1,1]"),

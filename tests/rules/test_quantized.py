@@ -457,3 +457,24 @@ def test_receipts_are_written_in_both_languages(lang: str, tmp_path: Path) -> No
     texts = [trace.why(name, index).text(lang) for name, index in places]
     assert all("onnxruntime" in text for text in texts)
     assert "255" in texts[-1]
+
+
+@pytest.mark.parametrize(
+    ("lang", "added", "made"),
+    [("en", "accumulator", "after scale"), ("ko", "누산값", "스케일·반올림")],
+)
+def test_the_foot_of_a_quantized_receipt_holds_the_sum_of_its_terms(
+    lang: str, added: str, made: str, tmp_path: Path
+) -> None:
+    build = Builder()
+    x = np.arange(10, 20, dtype=np.uint8).reshape(1, 2, 5, 1)
+    weight = build.weight("w", np.full((1, 2, 2, 1), 3, dtype=np.int8))
+    zero, scale = build.weight("z", np.uint8(10)), build.weight("s", single(0.5))
+    parts = (scale, zero, weight, scale, build.weight("n", np.int8(0)), scale, zero)
+    out = build.node("QLinearConv", "x", *parts, name="conv")
+    receipt = trace_of(build, tmp_path, out, x=x).why("conv[0,0,1,0]")
+    lines = receipt.text(lang=lang).splitlines()
+    (foot,) = (line for line in lines if line.startswith(added) and "=" in line)
+    (result,) = (line for line in lines if line.startswith(made))
+    assert foot.split()[-1] == str(int(receipt.products.sum())) == "48"
+    assert result.split()[-1] == str(receipt.exact) == "34"

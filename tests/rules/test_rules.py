@@ -331,7 +331,7 @@ def test_relu_of_minus_infinity_is_no_mismatch() -> None:
     receipt = trace.why(name, (0, 0, 0, 0))
     assert receipt.reported == 0
     assert receipt.verdict == "exact"
-    assert receipt.terms[0].product == 0
+    assert (receipt.terms[0].value, receipt.terms[0].product) == (-float("inf"), 0)
 
 
 # Linear ------------------------------------------------------------------------------------------

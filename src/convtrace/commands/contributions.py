@@ -13,7 +13,6 @@ from convtrace.errors import UsageError
 if TYPE_CHECKING:
     from convtrace.address import Address
     from convtrace.graph import Trace
-    from convtrace.split import Split
 
 _LIMIT = 12
 _WANTED = "contributions are those of one number"
@@ -95,6 +94,7 @@ def contributions(
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.progress import Progress
     from convtrace.commands.run import Request, print_rows, run
+    from convtrace.render.answers import split_json
     from convtrace.render.contributions import agrees, maps_of, print_contributions
 
     language = choose_language(lang)
@@ -123,7 +123,7 @@ def contributions(
                 f"--output {output}: no input is reached from {address}, so there is no map\n"
                 "  A .json file holds the biases."
             )
-        save(output, document(found), _map(maps[names[0]]) if names else None)
+        save(output, split_json(found), _map(maps[names[0]]) if names else None)
         kind = "npy" if output.lower().endswith(".npy") else "json"
         first = names[0] if names else ""
         more = "_of" if kind == "npy" and len(names) > 1 else ""
@@ -133,31 +133,6 @@ def contributions(
         console.print("\n" + text, soft_wrap=True)
     if agrees(found, trace) is False:
         ctx.exit(1)
-
-
-def document(split: Split) -> dict[str, Any]:
-    """Return everything that a split holds, as a JSON document."""
-    from convtrace.render.contributions import array
-
-    def terms(tensors: Any) -> dict[str, Any]:
-        return {
-            name: {"shape": list(tensor.shape), "terms": array(tensor).tolist()}
-            for name, tensor in tensors.items()
-        }
-
-    return {
-        "target": [{"address": str(at), "factor": factor} for at, factor in split.target],
-        "reported": split.reported,
-        "total": split.total,
-        "residual": split.residual,
-        "scale": split.scale,
-        "dtype": split.dtype,
-        "inputs": terms(split.inputs),
-        "stops": terms(split.stops),
-        "biases": dict(split.biases),
-        "opaque": list(split.opaque),
-        "halved": list(split.halved),
-    }
 
 
 def _map(tensor: Any) -> Any:

@@ -27,6 +27,7 @@ class Request:
         weights: File of weights, or None.
         training: Whether an `nn.Module` runs in training mode.
         channels: How images are read.
+        backward: Whether the backward pass runs as well.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Request:
     weights: str | None = None
     training: bool = False
     channels: Channels | None = None
+    backward: bool = False
 
     def __post_init__(self) -> None:
         if self.files and self.shapes:
@@ -75,6 +77,8 @@ def run(request: Request, lang: str) -> Run:
     Raises:
         ConvtraceError: Something does not fit; the message says what and what to do.
     """
+    if is_saved(request.model):
+        return _opened(request, lang)
     from convtrace.catalog import say
     from convtrace.commands.progress import Progress
     from convtrace.loading.models import parse_model
@@ -91,10 +95,48 @@ def run(request: Request, lang: str) -> Run:
         inputs = _complete(request, model, given)
         if hasattr(model, "train"):
             model.train(request.training)
-        trace = _trace(model, inputs, progress)
+        trace = _trace(model, inputs, progress, backward=request.backward)
     notes = (*notes, *(note for loaded in inputs for note in loaded.notes))
     notes = (*notes, *((f"cli.note.{note}", {}) for note in trace.notes))
+    if request.backward:
+        notes = (*notes, ("gradient.loss", {}))
     rows = _rows(request, source, model, inputs, notes, bool(trace.parameters), lang)
+    return Run(trace, tuple(rows))
+
+
+def is_saved(model: str) -> bool:
+    """Whether the name of a model is that of a saved trace, which brings its own numbers."""
+    return model.lower().endswith(".convtrace")
+
+
+def _opened(request: Request, lang: str) -> Run:
+    """Open a saved trace. Nothing runs, and PyTorch is not imported."""
+    from convtrace.catalog import messages, say
+    from convtrace.frontends.saved import load
+    from convtrace.loading.files import shown
+
+    options = {
+        "--input": " ".join(request.files),
+        "--random": " ".join(",".join(map(str, shape)) for shape in request.shapes),
+        "--weights": request.weights or "",
+        "--train": "" if not request.training else "given",
+        "--seed": str(request.seed) if request.seed else "",
+        "--backward": "given" if request.backward else "",
+    }
+    for option, given in options.items():
+        if given:
+            raise UsageError(
+                f"{option} does not go with a saved trace\n"
+                f"  model {shown(request.model)}, {option} {given}\n"
+                "  A saved trace holds the numbers of one run, and nothing runs again. Leave the "
+                "option out,\n  or name the model itself."
+            )
+    trace = load(request.model)
+    opened = say("saved.opened", lang, file=shown(request.model), steps=len(trace.steps))
+    rows = [("saved.row", opened)]
+    rows += [("cli.row.input", f"{v.dtype} {v.shape}") for v in trace.inputs.values()]
+    keys = [f"cli.note.{note}" for note in trace.notes]
+    rows += [("cli.row.note", say(key, lang)) for key in keys if key in messages("en")]
     return Run(trace, tuple(rows))
 
 
@@ -125,14 +167,19 @@ def _complete(request: Request, model: Any, given: list[Loaded]) -> list[Loaded]
     return []
 
 
-def _trace(model: Any, inputs: list[Loaded], progress: Any) -> Trace:
+def _trace(model: Any, inputs: list[Loaded], progress: Any, *, backward: bool) -> Trace:
     import torch
 
     from convtrace.frontends.torch import trace
 
+    options: dict[str, Any] = {"on_operator": progress.advance}
+    if backward:
+        from convtrace.frontends.torch_loss import sum_of
+
+        options.update(backward=True, loss=sum_of)
     try:
         with torch.no_grad():
-            return trace(model, *(loaded.tensor for loaded in inputs), on_operator=progress.advance)
+            return trace(model, *(loaded.tensor for loaded in inputs), **options)
     except ModelError as error:
         raise _explained(error, model, inputs) from error.__cause__
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +29,12 @@ def check_output(file: str | None) -> None:
     check_writable(path)
 
 
-def save(file: str, document: Any, array: Any) -> None:
+def save(file: str, document: bytes, array: Any) -> None:
     """Write the array as `.npy`, or the document as `.json`, as the suffix says.
 
     Args:
         file: Name of the file.
-        document: Made of dicts, lists, texts and numbers. NaN and infinities are written as the
-            texts `NaN`, `Infinity` and `-Infinity`.
+        document: The text of the document.
         array: A NumPy array.
 
     Raises:
@@ -49,16 +45,4 @@ def save(file: str, document: Any, array: Any) -> None:
 
         write_whole(file, lambda stream: np.save(stream, array, allow_pickle=False))
         return
-    text = json.dumps(plain(document), ensure_ascii=False, allow_nan=False)
-    write_whole(file, text.encode("utf-8") + b"\n")
-
-
-def plain(value: Any) -> Any:
-    """Return a document with NaN and infinities as texts."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    write_whole(file, document)

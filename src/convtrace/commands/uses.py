@@ -72,35 +72,23 @@ def uses(
     from convtrace.commands.progress import Progress
     from convtrace.commands.run import Request, print_rows, run
     from convtrace.commands.why import address_of
+    from convtrace.render.answers import uses_json
     from convtrace.render.uses import print_uses
 
     language = choose_language(lang)
     console = make_console(color)
     made = run(Request(**request), language)
     chosen = address_of(made.trace, address, "uses are those of one number")
-    with Progress(say("uses.progress", language)):
-        found = made.trace.uses(chosen, to=to)
+    with Progress(say("uses.progress", language, count="{count}")) as progress:
+        found = made.trace.uses(chosen, to=to, on_step=progress.advance)
     print_rows(made.rows, console, language)
     print_uses(found, made.trace, console, language, limit, to)
     if output is not None:
         is_array = output.lower().endswith(".npy")
-        save(output, None if is_array else document(found), table(found) if is_array else None)
+        save(output, b"" if is_array else uses_json(found), table(found) if is_array else None)
         console.print(
             "\n" + say("uses.saved", language, file=output, count=len(found)), soft_wrap=True
         )
-
-
-def document(uses: Uses) -> dict[str, Any]:
-    """Return everything that uses hold, as a JSON document."""
-    keys = ("address", "coefficient", "product", "made", "share")
-    rows = [dict(zip(keys, row, strict=True)) for row in table(uses).tolist()]
-    return {
-        "source": str(uses.source),
-        "value": uses.value,
-        "steps": list(uses.steps),
-        "opaque": list(uses.opaque),
-        "uses": rows,
-    }
 
 
 def table(uses: Uses) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +40,9 @@ shells have plans of their own for brackets: conv2[0,5,3,3] is sample 0, channel
 column 3 of what conv2 returned. input[…] and conv2.weight[…] are numbers, too. `convtrace
 summary MODEL` lists the steps.
 
+With --backward, gradients are numbers, too: conv1.weight.grad[0,0,1,1] says how fast the loss
+grows with that weight. The loss is the sum of the output, unless the model returns one number.
+
 --nonfinite looks for the first NaN or infinity of the run and shows what brought it in.
 
 Exit status: 0; 1 if a receipt does not match what PyTorch returned; 2 for bad input.
@@ -59,6 +63,12 @@ Exit status: 0; 1 if a receipt does not match what PyTorch returned; 2 for bad i
     is_flag=True,
     help="Instead of an address: explain the first NaN or infinity of the run.",
 )
+@click.option(
+    "--backward",
+    is_flag=True,
+    help="Run the backward pass as well, for gradients: conv1.weight.grad[…], input.grad[…]. The "
+    "loss is the sum of the output, or the one number that the model returns.",
+)
 @click.option("--all", "everything", is_flag=True, help="Show every term, with all its digits.")
 @click.option(
     "--limit",
@@ -72,6 +82,7 @@ def why(
     ctx: click.Context,
     addresses: tuple[str, ...],
     nonfinite: bool,
+    backward: bool,
     everything: bool,
     limit: int | None,
     lang: str | None,
@@ -100,7 +111,9 @@ def why(
 
     language = choose_language(lang)
     console = make_console(color)
-    made = run(Request(**request), language)
+    made = run(Request(**request, backward=backward), language)
+    if not backward:
+        _check_gradients(made.trace, addresses)
     receipts = [made.trace.why(address_of(made.trace, text)) for text in addresses]
     if nonfinite:
         first = made.trace.first_nonfinite()
@@ -114,6 +127,19 @@ def why(
         print_receipt(receipt, console, language, None if everything else limit or _LIMIT)
     if any(receipt.verdict == "mismatch" for receipt in receipts):
         ctx.exit(1)
+
+
+def _check_gradients(trace: Trace, addresses: tuple[str, ...]) -> None:
+    """Say what to do where a gradient is asked for, and no backward pass ran."""
+    known = {*trace.steps, *trace.aliases, *trace.inputs, *trace.parameters}
+    for text in addresses:
+        step = text.split("[")[0].strip()
+        if step not in known and re.search(r"\.grad(:\d+)?(@.*)?$", step):
+            raise UsageError(
+                f"{text} is a gradient, and no backward pass ran\n"
+                "  Add --backward: the loss is then the sum of the output, or the one number that "
+                "the\n  model returns."
+            )
 
 
 def _say_nonfinite(trace: Trace, found: bool, console: Console, lang: str) -> None:

@@ -198,7 +198,8 @@ def _name(
 ) -> tuple[str, dict[str, Any]]:
     """Return PyTorch's name and settings for this resampling, or `resize` where it has none."""
     spatial = len(sizes) - 2
-    own = {"mode": way.mode, "coordinate_transformation_mode": way.position}
+    own: dict[str, Any] = {"mode": way.mode, "coordinate_transformation_mode": way.position}
+    own["scales"] = tuple(scales)
     if way.mode == "nearest":
         own["nearest_mode"] = way.rounding
     if spatial not in (1, 2, 3) or any(axis < 2 for axis in axes) or way.exclude:

@@ -63,9 +63,21 @@ def convolution_attributes(
         shape: Shape of the input.
         weight: Shape of the weight.
     """
-    axes = len(weight) - 2
-    strides, dilations = call.get("strides", (1,) * axes), call.get("dilations", (1,) * axes)
+    strides, dilations = _steps(call, weight)
     pads = explicit_pads(call, shape[2:], weight[2:], strides, dilations)
+    return _canonical(call, shape, weight, pads)
+
+
+def _steps(call: Call, weight: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return strides and dilations, one for each axis of the kernel."""
+    ones = (1,) * (len(weight) - 2)
+    return call.get("strides", ones), call.get("dilations", ones)
+
+
+def _canonical(
+    call: Call, shape: tuple[int, ...], weight: tuple[int, ...], pads: Any, **more: Any
+) -> dict[str, Any]:
+    strides, dilations = _steps(call, weight)
     attributes, _ = canonical(
         call.node.op,
         shape,
@@ -74,6 +86,7 @@ def convolution_attributes(
         padding=pads_of(pads, weight[2:], strides, dilations),
         dilation=dilations,
         groups=call.get("group", 1),
+        **more,
     )
     return attributes
 
@@ -122,7 +135,7 @@ def _transposed(call: Call) -> Form | None:
     """Translate ConvTranspose; `output_shape` and `SAME` decide the pads from the sizes."""
     shape, weight = call.shape, call.array(1).shape
     axes = len(weight) - 2
-    strides, dilations = call.get("strides", (1,) * axes), call.get("dilations", (1,) * axes)
+    strides, dilations = _steps(call, weight)
     extras = call.get("output_padding", (0,) * axes)
     mode = call.get("auto_pad", "NOTSET")
     wanted = call.get("output_shape")
@@ -143,17 +156,7 @@ def _transposed(call: Call) -> Form | None:
         0 <= e < max(s, d) for e, s, d in zip(added, strides, dilations, strict=True)
     ):
         extras, pads = added, tuple((a, a) for a, _ in pads)
-    attributes, _ = canonical(
-        call.node.op,
-        shape,
-        weight,
-        stride=strides,
-        padding=pads_of(pads, weight[2:], strides, dilations),
-        dilation=dilations,
-        groups=call.get("group", 1),
-        transposed=True,
-        output_padding=extras,
-    )
+    attributes = _canonical(call, shape, weight, pads, transposed=True, output_padding=extras)
     operands = call.operands("input", "weight", "bias")
     return Form("convolution", attributes, operands, replay_convolution(attributes))
 

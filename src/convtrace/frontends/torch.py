@@ -22,6 +22,9 @@ from convtrace.errors import (
     NoValueError,
     UsageError,
 )
+from convtrace.frontends.torch_backward import BackwardRecorder
+from convtrace.frontends.torch_gradients import Gradients, in_order
+from convtrace.frontends.torch_loss import Loss, differentiable, differentiating, run_backward
 from convtrace.frontends.torch_names import held_value, name_steps
 from convtrace.frontends.torch_operators import CONVOLUTIONS, flushes_subnormals
 from convtrace.frontends.torch_record import Held
@@ -38,6 +41,8 @@ def trace(
     *inputs: Any,
     keep: Keep = "everything",
     on_operator: Callable[[], None] | None = None,
+    backward: bool = False,
+    loss: Loss | None = None,
     **kwargs: Any,
 ) -> Trace:
     """Run a model once and record every step, so that any number in it can be explained.
@@ -54,6 +59,11 @@ def trace(
         keep: `everything`, or `convolutions` for less time and memory: then the descent stops
             at the input of each convolution.
         on_operator: Called after each operator that ran, e.g. to move a progress bar.
+        backward: Run the backward pass as well, so that gradients can be explained:
+            `conv1.weight.grad[0,0,1,1]`, `input.grad[0,0,2,1]`, `conv1.grad[0,1,0,0]`. It starts
+            from the number that the model returned (or its output's `loss`), unless the model is
+            a function that calls `backward` itself.
+        loss: With `backward=True`: makes one number of the model's output.
         **kwargs: Keyword arguments of the model.
 
     Returns:
@@ -64,6 +74,8 @@ def trace(
         NoConvolutionError: The model ran, but no convolution did.
         EmptyTensorError: An input holds no numbers.
         NoValueError: An input is sparse, or on the meta device.
+        UsageError: The options do not fit together, or there is no number to start a backward
+            pass from.
 
     Example:
         >>> import torch, convtrace as ct
@@ -79,6 +91,11 @@ def trace(
         )
     if keep not in ("everything", "convolutions"):
         raise UsageError(f"keep = {keep!r}\n  It is 'everything' or 'convolutions'.")
+    if (loss is not None and not backward) or (backward and keep != "everything"):
+        raise UsageError(
+            f"backward = {backward}, keep = {keep!r}, loss {'not ' * (loss is None)}given\n"
+            "  loss= needs backward=True, and backward=True needs keep='everything'."
+        )
     given = [leaf for leaf in tree_leaves((inputs, kwargs)) if isinstance(leaf, torch.Tensor)]
     for number, tensor in enumerate(given):
         _check_input(_input_name(number), tensor)
@@ -90,14 +107,23 @@ def trace(
             if parameter is not None and parameter.is_meta:
                 _check_input(join(path, name), parameter)
     state = Unchanged()
-    recorder = Recorder(state, everything=keep == "everything", on_operator=on_operator)
+    watching = BackwardRecorder if backward else Recorder
+    recorder = watching(state, everything=keep == "everything", on_operator=on_operator)
     flushes = flushes_subnormals()
     with state:
         state.watch(modules.values())
+        if backward:
+            inputs, kwargs = differentiable((inputs, kwargs), set(map(id, state.tensors())))
+            state.keep(loose.values())
+            given = [x for x in tree_leaves((inputs, kwargs)) if isinstance(x, torch.Tensor)]
         inputs_held = [recorder.hold(tensor) for tensor in given]
         try:
-            with _eagerly(), recorder:
+            with _eagerly(), recorder, differentiating() if backward else contextlib.nullcontext():
                 output = model(*inputs, **kwargs)
+                if isinstance(recorder, BackwardRecorder):
+                    run_backward(output, loss, recorder)
+        except UsageError:
+            raise
         except Exception as error:
             raise _model_error(recorder, modules, error) from error
         finally:
@@ -108,18 +134,22 @@ def trace(
         "torch._dynamo" in sys.modules and any(map(_is_compiled, (model, *modules.values())))
     )
     if not any(record.op in CONVOLUTIONS for record in recorder.records):
-        raise _no_convolution(recorder)
+        raise _no_convolution(recorder, output)
     _keep_untracked([*inputs_held, *recorder.returned(output)])
     tables = state.tables()
 
     def parts() -> Parts:
         known = _known_tensors(modules, tables, loose, given)
+        backwards = recorder if isinstance(recorder, BackwardRecorder) else None
+        records = backwards.forward_records if backwards else recorder.records
         try:
-            drafts = draft_steps(recorder.records, recorder.returned(output), flushes=flushes)
+            drafts = draft_steps(records, recorder.returned(output), flushes=flushes)
         except ConvtraceError:
             for held in inputs_held:  # one that was resized later no longer fits its operators
                 held_value(held, known[id(held.tensor)][0], "input").check()
             raise
+        if backwards:
+            drafts = in_order(backwards, drafts, Gradients(backwards, drafts, known).drafts)
         paths = {id(module): path for path, module in reversed(modules.items())}
         return Parts(*name_steps(drafts, recorder.calls, paths, known, inputs_held))
 
@@ -291,9 +321,21 @@ def _modules_of(error: BaseException) -> list[torch.nn.Module]:
     return found
 
 
-def _no_convolution(recorder: Recorder) -> NoConvolutionError:
+def _no_convolution(recorder: Recorder, output: Any) -> NoConvolutionError:
+    if inspect.isgenerator(output) or inspect.iscoroutine(output):
+        return NoConvolutionError(
+            f"the model returned a {type(output).__name__}, which has not run yet\n"
+            "  Trace a function that runs it to its end: ct.trace(lambda x: list(model(x)), x)."
+        )
     ran = [name.split("::")[-1] for name in recorder.names]
     listed = ", ".join(ran[:12]) + (", …" if len(ran) > 12 else "")
+    if any(name.startswith("quantized::conv") for name in recorder.names):
+        return NoConvolutionError(
+            "the convolutions that ran are quantized by PyTorch, which hides their numbers\n"
+            f"  operators that ran: {listed}\n"
+            "  Trace the model before it is converted, or export it to ONNX (QDQ) and use "
+            "ct.from_onnx:\n  there quantized convolutions have exact integer receipts."
+        )
     return NoConvolutionError(
         "the model ran, but no convolution did\n"
         f"  operators that ran: {listed or 'none'}\n"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from convtrace.arithmetic import Arithmetic, plain
+from convtrace.errors import NoValueError
 from convtrace.exact import FORMATS
 from convtrace.frontends.torch_record import Held, ModuleCall, Record
 from convtrace.frontends.torch_replay import (
@@ -19,6 +20,7 @@ from convtrace.frontends.torch_replay import (
     replay_operator,
     tensor_roles,
 )
+from convtrace.frontends.torch_writes import replay_write, write_sources
 
 
 @dataclass(eq=False)
@@ -36,6 +38,7 @@ class Draft:
         replay: Computes it again from other operands.
         sources: Where its numbers come from, if it only moves them.
         moved: Roles of the operands that they come from.
+        label: For a step of the backward pass: gives its name, when steps have theirs.
     """
 
     kind: str
@@ -48,15 +51,22 @@ class Draft:
     replay: Replay | None = None
     sources: Callable[[], torch.Tensor] | None = None
     moved: tuple[str, ...] = ()
+    label: Callable[[], str] | None = None
 
 
 def draft_operator(record: Record) -> list[Draft]:
     """Draft the steps of an operator without a form of its own: one for each output."""
+    if record.operator is None:
+        return [_draft_write(record)]
     name, kind = record.op.split("::")[-1], kind_of(record)
+    if any(held.tensor.is_nested for held in record.outputs):
+        raise NoValueError(
+            f"{friendly(name)} made a nested tensor, whose numbers have no positions\n"
+            "  convtrace reads tensors of one shape: pad the parts to one size first\n"
+            "  (torch.nested.to_padded_tensor), or trace the parts one by one."
+        )
     bound = bound_arguments(record)
     operands = {role: record.read[id(tensor)] for role, tensor in tensor_roles(bound).items()}
-    if record.operator is None:
-        operands = {str(number): held for number, held in enumerate(record.read.values())}
     attributes: dict[str, Any] = {
         role: tuple(value) if isinstance(value, list) else value
         for role, value in bound.items()
@@ -100,6 +110,25 @@ _MOVES = frozenset(
 
 _FILLS = frozenset({"constant_pad_nd", "max_unpool2d", "max_unpool3d"})
 """Moving operators that also fill in numbers of their own."""
+
+
+def _draft_write(record: Record) -> Draft:
+    """Draft the step of a tensor that was overwritten through another one."""
+    (output,) = record.outputs
+    operands = {str(number): held for number, held in enumerate(record.read.values())}
+    sources = write_sources(list(operands.values()), output)
+    return Draft(
+        "write",
+        {},
+        operands,
+        output,
+        record.module_call,
+        "write",
+        plain_arithmetic(output),
+        None if sources is None else replay_write(sources, output.tensor.device),
+        None if sources is None else lambda: torch.as_tensor(sources()),
+        tuple(operands),
+    )
 
 
 def _moved(kind: str, operands: Mapping[str, Held]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def name_steps(
     paths: Mapping[int, str],
     known: Mapping[int, tuple[str, str]],
     inputs: list[Held],
-) -> tuple[list[Step], list[Value], dict[str, str]]:
+) -> tuple[list[Step], list[Value], dict[str, str], list[Step]]:
     """Give every step and every tensor its name.
 
     Args:
@@ -35,7 +35,8 @@ def name_steps(
         inputs: The inputs of the run, whether a step read them or not.
 
     Returns:
-        The steps, the values that they read and did not make, and the other names of steps.
+        The steps, the values that they read and did not make, the other names of steps, and the
+        steps of backward passes.
     """
     used: dict[str, int] = {}
     seen: set[str] = {name for name, _ in known.values()}
@@ -49,7 +50,8 @@ def name_steps(
                 return candidate
 
     made_by_module = {(id(call.output), id(call)) for call in calls if call.output}
-    for draft in drafts:
+    # Steps of the backward pass are called after those of the forward run.
+    for draft in [d for d in drafts if d.label is None]:
         path = _path(draft, paths, known)
         returned = (id(draft.output), id(draft.call)) in made_by_module
         if path and (returned or (draft.kind == "convolution" and _scripted(draft))):
@@ -57,6 +59,9 @@ def name_steps(
         else:
             name = f"{path}.{draft.function}" if path else draft.function
         draft.output.name = unique(name)
+    for draft in drafts:
+        if draft.label is not None:
+            draft.output.name = unique(draft.label())
     made = {id(draft.output) for draft in drafts}
     values: dict[int, Value] = {}
     for held in inputs:
@@ -72,11 +77,14 @@ def name_steps(
                 name = f"{draft.output.name}.{role}"
             values[id(held)] = held_value(held, _free(name, values), origin)
     steps: list[Step] = []
+    gradients: list[Step] = []
     for draft in drafts:
         assert draft.output.name is not None
-        value = held_value(draft.output, draft.output.name, "step")
+        # To a later step of the forward run, a gradient is a number that was given.
+        origin = "step" if draft.label is None else "constant"
+        value = held_value(draft.output, draft.output.name, origin)
         values[id(draft.output)] = value
-        steps.append(
+        (steps if draft.label is None else gradients).append(
             Step(
                 name=draft.output.name,
                 kind=draft.kind,
@@ -103,8 +111,8 @@ def name_steps(
             value = values.get(id(call.output))
             if value is not None:
                 aliases[alias] = value.name
-    others = [value for value in values.values() if value.origin != "step"]
-    return steps, others, aliases
+    others = [value for key, value in values.items() if key not in made]
+    return steps, others, aliases, gradients
 
 
 def _cached(sources: Callable[[], Any]) -> Callable[[], NDArray[np.int64]]:

@@ -67,6 +67,7 @@ class Unchanged:
         self._empty: list[Any] = []
         self._tensors: dict[int, _Remembered] = {}
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._tables: list[tuple[Any, Any]] = []
 
     def watch(self, modules: Iterable[torch.nn.Module]) -> None:
         """Remember modules, one by one; what is below them is the caller's to name."""
@@ -100,6 +101,19 @@ class Unchanged:
                 self._tensors[id(tensor)] = known = _Remembered(tensor)
                 if known.grad is not None:
                     self._remember([known.grad])
+
+    def keep(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Remember tensors that belong to no module, with their gradients."""
+        self._remember(tensors)
+
+    def keep_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Remember the settings of an optimizer, and what it knows of each parameter."""
+        tables: list[dict[Any, Any]] = [*optimizer.param_groups, *optimizer.state.values()]
+        for table in [optimizer.state, *tables]:
+            if not any(table is known for known, _ in self._tables):
+                self._tables.append((table, dict(table)))
+        for table in tables:
+            self._remember(value for value in table.values() if isinstance(value, torch.Tensor))
 
     def tables(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
         """Return parameters and buffers as they were, by `id(module)`."""
@@ -144,6 +158,8 @@ class Unchanged:
         if any(self._empty):
             for table in self._empty:
                 table.clear()
+        for table, before in self._tables:
+            _restore(table, before)
         for known in self._tensors.values():
             known.restore()
         for tensor, copy in self._copies:

@@ -203,7 +203,7 @@ def reading(path: Path, what: str) -> Generator[None]:
         # Damaged archives send readers to places before the file's beginning: EINVAL.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise FileError(f"cannot read {shown(path)}: {error.strerror}") from error
-        reason = str(error).strip().split("\n")[0] or "no reason given"
+        reason = str(error).strip().split("\n")[0][:300] or "no reason given"
         raise FileFormatError(
             f"{shown(path)} cannot be read as {what}\n"
             f"  {type(error).__name__}: {reason}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,18 @@ from convtrace.catalog import choose_language
 from convtrace.render.heatmap import draw, heat_maps, legend
 from convtrace.render.ledger import Amount, Row, compose, pad
 from convtrace.render.look import QUIET, SUM, WIDTH, WRONG, Look, name
-from convtrace.render.numbers import ABOUT, DIGITS, MINUS, Column, Scale, about, resolve, sum_sign
+from convtrace.render.numbers import (
+    ABOUT,
+    DIGITS,
+    MINUS,
+    Column,
+    Scale,
+    Shown,
+    about,
+    resolve,
+    sum_sign,
+)
+from convtrace.rules import SOFTMAX
 
 if TYPE_CHECKING:
     from convtrace.graph import Trace
@@ -26,7 +38,14 @@ if TYPE_CHECKING:
 LIMIT = 12
 """Pixel terms and biases that are shown unless the reader asks for another number."""
 
-UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+UNITS = {
+    "float8_e4m3fn": 2.0**-4,
+    "float8_e5m2": 2.0**-3,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+    "float32": 2.0**-24,
+    "float64": 2.0**-53,
+}
 """What rounding changes a number by at most, as a part of it, by element type."""
 
 _MOST = 2000
@@ -91,14 +110,16 @@ def contributions_lines(
         lines += [*legend([one for drawn in maps for one in drawn], look), Text()]
     lines += _largest(terms, trace, limit, look)
     lines += _biases(split, trace, limit, look)
-    remarks = [("contributions.frozen", {}), *_remarks(split, at)]
+    remarks = [("contributions.frozen", {}), *_remarks(split, trace, at)]
     if any(ABOUT in line.plain for line in lines):
         remarks.append(("shown.rounded", {}))
-    return [*lines, *_quiet(remarks, look), Text(), *_check(split, trace, look)]
+    return [*lines, *_quiet(remarks, look), Text(), *check(split, trace, look)]
 
 
-def maps_of(split: Split, trace: Trace) -> dict[str, Any]:
+def maps_of(split: Split, trace: Trace | None) -> dict[str, Any]:
     """Return the tensors of terms: of the inputs, then of the stops, each in the trace's order."""
+    if trace is None:
+        return {**split.inputs, **split.stops}
     found = {name: split.inputs[name] for name in trace.inputs if name in split.inputs}
     return found | {name: split.stops[name] for name in trace.steps if name in split.stops}
 
@@ -108,18 +129,23 @@ def array(tensor: Any) -> NDArray[np.float64]:
     return tensor.detach().double().cpu().numpy()
 
 
-def agrees(split: Split, trace: Trace) -> bool | None:
+def agrees(split: Split, trace: Trace | None) -> bool | None:
     """Whether the terms add up to the number, up to rounding; None where NaN or infinity is in."""
     if not math.isfinite(split.scale + split.reported):
         return None
     return abs(split.residual) <= min(_MOST * unit(split, trace), 0.2) * split.scale
 
 
-def unit(split: Split, trace: Trace) -> float:
-    """Return the relative rounding of the coarsest numbers that the walk met."""
+def unit(split: Split, trace: Trace | None) -> float:
+    """Return the relative rounding of the coarsest numbers that the walk met.
+
+    Without a trace, of the terms that it ended at.
+    """
     if split.dtype in UNITS:
         return UNITS[split.dtype]
-    found = (UNITS.get(step.dtype, 0.0) for step in trace.steps.values())
+    terms = (str(tensor.dtype).removeprefix("torch.") for tensor in maps_of(split, None).values())
+    kinds = terms if trace is None else (step.dtype for step in trace.steps.values())
+    found = (UNITS.get(kind, 0.0) for kind in kinds)
     return max([UNITS["float64"], *found])
 
 
@@ -146,27 +172,51 @@ def _what(split: Split) -> tuple[str, dict[str, Any]]:
     return f"contributions.what.{key}", {}
 
 
-def _parts(split: Split, terms: Mapping[str, NDArray[np.float64]], look: Look) -> list[Text]:
-    """Write how the number splits: inputs, stops, biases, total."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one tensor, or all biases, bring to a number.
+
+    Attributes:
+        label: What it is.
+        amount: How much.
+        note: A remark, perhaps empty.
+    """
+
+    label: str
+    amount: Shown
+    note: str = ""
+
+
+def parts_of(
+    split: Split, terms: Mapping[str, NDArray[np.float64]], look: Look
+) -> tuple[list[Part], Shown, str]:
+    """Say how a number splits: inputs, stops, biases; then their total, and `=` or `≈`."""
     sums = [float(numbers.sum()) for numbers in terms.values()]
     bias = sum(split.biases.values())
     scale = Scale.of([*sums, bias, split.total], look.digits, narrow=look.narrow)
-    shown = [scale.show(number) for number in sums]
-    rows: list[Row] = []
-    for (key, numbers), amount in zip(terms.items(), shown, strict=True):
+    parts: list[Part] = []
+    for (key, numbers), amount in zip(terms.items(), sums, strict=True):
         kind = "opaque" if key in split.opaque else "stop" if key in split.stops else "input"
         label = look.say(f"contributions.part.{kind}", step=name(key))
-        used = look.say(
-            "contributions.part.used", used=int(np.count_nonzero(numbers)), count=numbers.size
-        )
-        rows.append(Row(Text(label), Amount(amount.text, amount.sign), Text(used, QUIET)))
+        used = int(np.count_nonzero(numbers))
+        note = look.say("contributions.part.used", used=used, count=numbers.size)
+        parts.append(Part(label, scale.show(amount), note))
     if split.biases:
-        shown.append(scale.show(bias))
         one = "_one" if len(split.biases) == 1 else ""
         label = look.say(f"contributions.part.biases{one}", count=len(split.biases))
-        rows.append(Row(Text(label), Amount(shown[-1].text, shown[-1].sign)))
+        parts.append(Part(label, scale.show(bias)))
     total = scale.show(split.total)
-    amount = Amount(total.text, sum_sign(shown, total), style=f"bold {SUM}")
+    return parts, total, sum_sign([part.amount for part in parts], total)
+
+
+def _parts(split: Split, terms: Mapping[str, NDArray[np.float64]], look: Look) -> list[Text]:
+    """Write how the number splits: inputs, stops, biases, total."""
+    parts, total, sign = parts_of(split, terms, look)
+    rows = [
+        Row(Text(part.label), Amount(part.amount.text, part.amount.sign), Text(part.note, QUIET))
+        for part in parts
+    ]
+    amount = Amount(total.text, sign, style=f"bold {SUM}")
     return compose([*rows, Row(rule=True), Row(Text(look.say("receipt.total"), "bold"), amount)])
 
 
@@ -233,10 +283,12 @@ def _signed(text: str, number: float) -> str:
     return f"+{text}" if number > 0 else text
 
 
-def _remarks(split: Split, at: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+def _remarks(split: Split, trace: Trace, at: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     remarks: list[tuple[str, dict[str, Any]]] = []
     if split.opaque:
         remarks.append(("contributions.opaque", {"steps": ", ".join(map(name, split.opaque))}))
+    if any(trace.step(step).kind in SOFTMAX for step in split.opaque):
+        remarks.append(("contributions.softmax", {}))
     if split.halved:
         remarks.append(("contributions.halved", {"steps": ", ".join(map(name, split.halved))}))
     unmet = [step for step in at if step not in split.stops]
@@ -245,7 +297,7 @@ def _remarks(split: Split, at: Sequence[str]) -> list[tuple[str, dict[str, Any]]
     return remarks
 
 
-def _check(split: Split, trace: Trace, look: Look) -> list[Text]:
+def check(split: Split, trace: Trace | None, look: Look) -> list[Text]:
     """Write the conservation line: total, reported, residual, and what it is judged by."""
     agreed = agrees(split, trace)
     if agreed is None:
@@ -253,7 +305,8 @@ def _check(split: Split, trace: Trace, look: Look) -> list[Text]:
     total, reported = look.identify(split.total), look.identify(split.reported)
     if split.residual:
         total, reported = resolve([split.total, split.reported], split.residual, narrow=look.narrow)
-    who = "again" if split.dtype != "as recorded" else trace.reporter
+    recorded = trace.reporter if trace is not None else "other"
+    who = "again" if split.dtype != "as recorded" else recorded
     key = who if who in ("again", "torch", "onnxruntime") else "other"
     first = look.say("contributions.total", value=total.marked)
     second = look.say(f"contributions.reported.{key}", value=reported.marked, dtype=split.dtype)

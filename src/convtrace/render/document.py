@@ -16,6 +16,7 @@ import numpy as np
 from convtrace.address import Address
 
 if TYPE_CHECKING:
+    from convtrace.arithmetic import Arithmetic
     from convtrace.graph import Trace
     from convtrace.receipt import Receipt
     from convtrace.step import Step, Value
@@ -45,6 +46,24 @@ class TensorDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True)
     data: list[Num] | None = None
 
 
+class ArithmeticDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The formats of the arithmetic that ran; see `convtrace.arithmetic.Arithmetic`.
+
+    Attributes:
+        operands: Format that the factors are rounded to before they are multiplied.
+        accumulate: Format that products and sums are rounded to.
+        result: Format that the result is stored in.
+        partial_sums: Whether the sums of the kernel taps are stored in `result` on the way.
+        flushes: Whether subnormal numbers may be flushed to zero.
+    """
+
+    operands: str
+    accumulate: str
+    result: str
+    partial_sums: bool
+    flushes: bool
+
+
 class StepDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """One step.
 
@@ -57,6 +76,7 @@ class StepDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         output: What it made.
         module: Class name of the module that ran it, or None.
         arithmetic: The arithmetic that ran, in a few words, or None.
+        formats: The same, format by format, for programs that make receipts of their own.
     """
 
     name: str
@@ -67,6 +87,7 @@ class StepDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     output: TensorDocument
     module: str | None = None
     arithmetic: str | None = None
+    formats: ArithmeticDocument | None = None
 
 
 class ReceiptDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -241,6 +262,17 @@ def _step(step: Step, without: frozenset[str]) -> StepDocument:
         output=tensor_document(step.value, without),
         module=step.module,
         arithmetic=step.arithmetic.describe() if step.arithmetic else None,
+        formats=None if step.arithmetic is None else _formats(step.arithmetic),
+    )
+
+
+def _formats(arithmetic: Arithmetic) -> ArithmeticDocument:
+    return ArithmeticDocument(
+        arithmetic.operands,
+        arithmetic.accumulate,
+        arithmetic.result,
+        arithmetic.partial_sums,
+        arithmetic.flushes,
     )
 
 

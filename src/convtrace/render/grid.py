@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from convtrace.receipt import Receipt
+from convtrace.render.gradients import headings, hides_weights, kernel_key, label_key
 from convtrace.render.ledger import Amount, Row, compose, pad, widest
 from convtrace.render.look import KERNEL, PADDING, QUIET, WINDOW, WRONG, Look, name
 from convtrace.render.numbers import ABOUT, Column, Scale, Shown, product_sign, sum_sign
@@ -149,13 +150,13 @@ class _Table:
         inner = receipt.products.shape[1:]
         self.shape = (len(channels), *(1,) * (3 - len(inner)), *inner)
         present = self._band(receipt.present)
-        everywhere = np.ones(self.shape, dtype=np.bool_)
+        everywhere = present | (not hides_weights(receipt))
         self.input = self._kind("input", receipt.inputs, present, WINDOW)
         self.kernel = self._kind("kernel", receipt.weights, everywhere, KERNEL)
         self.products = self._kind("products", receipt.products, present, "")
-        self.labels = [
-            look.say("axis.channel", n=receipt.layout.channels[channel]) for channel in channels
-        ]
+        key = label_key(receipt) or "axis.channel"
+        numbers = [receipt.layout.channels[channel] for channel in channels]
+        self.labels = [look.say(key, n=number) for number in numbers]
         self.slices = [look.say("axis.depth", n=n) for n in range(self.shape[1])]
         if self.shape[1] == 1:
             self.slices = [""]
@@ -172,7 +173,7 @@ class _Table:
         return array[list(self.channels)].reshape(self.shape)
 
     def _kind(self, key: str, array: NDArray[Any], present: NDArray[np.bool_], style: str) -> Kind:
-        heading = self.look.say(f"receipt.heading.{key}")
+        heading = self.look.say(f"{headings(self.receipt)}.{key}")
         gap = self.spacing.gap
         return Kind.of(heading, self._band(array), present, style, gap, self.look)
 
@@ -251,7 +252,7 @@ class _Table:
             parts.append(look.say("receipt.nothing"))
         kernel = [receipt.layout.weight(position) for position in (first, last)]
         if all(kernel):
-            parts.append(look.say("receipt.kernel", kernel=_ends(kernel)))
+            parts.append(look.say(kernel_key(receipt), kernel=_ends(kernel)))
         indent = " " * self.indent
         line = indent + " · ".join(parts)
         texts = [line] if cell_len(line) <= look.width else [indent + part for part in parts]

@@ -48,7 +48,9 @@ class HeatMap:
     planes: int
 
 
-def heat_maps(tensor: str, terms: NDArray[np.float64], width: int) -> list[HeatMap]:
+def heat_maps(
+    tensor: str, terms: NDArray[np.float64], width: int, *, rows: int = MOST_ROWS
+) -> list[HeatMap]:
     """Choose what to draw of a tensor: its planes one by one if these are few, else their sum.
 
     A plane is spanned by the last two axes. Planes that hold nothing but zeros are left out.
@@ -57,6 +59,7 @@ def heat_maps(tensor: str, terms: NDArray[np.float64], width: int) -> list[HeatM
         tensor: Its name.
         terms: Its numbers.
         width: Cells of a line.
+        rows: Most rows of a map.
     """
     if terms.size == 0:
         return []
@@ -65,7 +68,7 @@ def heat_maps(tensor: str, terms: NDArray[np.float64], width: int) -> list[HeatM
     used = np.flatnonzero(planes.any(axis=(1, 2)))
     if len(used) == 0:
         used = np.arange(1)
-    block = _block(planes.shape[1:], width)
+    block = _block(planes.shape[1:], width, rows)
     if len(used) <= MOST_PLANES:
         chosen = [(np.unravel_index(int(at), lead) if lead else (), planes[at], 1) for at in used]
         labels = [[str(int(p)) for p in place] for place, _, _ in chosen]
@@ -181,11 +184,11 @@ def _label(tensor: str, lead: Sequence[str], axes: int) -> str:
     return f"{tensor}[{','.join([*lead, *last])}]"
 
 
-def _block(shape: tuple[Any, ...], width: int) -> int:
+def _block(shape: tuple[Any, ...], width: int, most_rows: int) -> int:
     """Return the side of the blocks that a plane is cut into, 1 where it fits as it is."""
     rows, columns = shape
     most = max((width - 6) // _NARROW, 1)
-    return max(-(-rows // MOST_ROWS), -(-columns // most), 1)
+    return max(-(-rows // most_rows), -(-columns // most), 1)
 
 
 def _blocks(plane: NDArray[np.float64], block: int) -> NDArray[np.float64]:

@@ -16,6 +16,9 @@ from convtrace.step import Number
 WIDTH = 80
 """Cells of a line of text. Only a line that cannot be parted, such as an address, is longer."""
 
+UNBROKEN = 100_000
+"""Cells that no sentence reaches: for drawings, which break lines by their own measure."""
+
 # Okabe and Ito's set, one colour for one meaning; whatever a colour says is also in the text.
 WINDOW = "#0072B2"
 KERNEL = "#E69F00"

@@ -1,7 +1,8 @@
 """One verb for every file: `thing.save("name.suffix")`; the suffix picks the renderer.
 
 A new kind of file is a module in `convtrace.render` and a row in `RENDERERS`. A renderer takes the
-thing and keyword options, looks numbers up, computes none, and returns the bytes of the file:
+thing and keyword options, looks numbers up, computes none, and returns the bytes of the file (for
+a large one: what writes them to a stream):
 
     def receipt_svg(receipt: Receipt, *, lang: str = "en", theme: str = "light") -> bytes
 """
@@ -14,22 +15,60 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 from convtrace.errors import MissingDependencyError, UsageError
 from convtrace.writing import check_writable, write_whole
 
+Renderer = Callable[..., bytes | Callable[[BinaryIO], Any]]
+
 RENDERERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "receipt": {
+            ".html": "page:receipt_html",
             ".json": "document:receipt_json",
             ".txt": "plain:receipt_txt",
+            ".csv": "terms_csv:receipt_csv",
+            ".svg": "svg_files:receipt_svg",
+            ".png": "png:receipt_png",
+            ".pdf": "pdf:receipt_pdf",
+            ".tex": "latex:receipt_tex",
+            ".md": "markdown:receipt_md",
+            ".py": "code_files:receipt_py",
         },
         "trace": {
+            ".convtrace": "saved:trace_convtrace",
+            ".html": "page:trace_html",
             ".json": "document:trace_json",
+            ".xlsx": "sheet:trace_xlsx",
+            ".csv": "terms_csv:trace_csv",
+            ".gif": "animation:trace_gif",
+            ".apng": "animation:trace_apng",
+            ".webp": "animation:trace_webp",
+            ".mp4": "animation:trace_mp4",
+            ".webm": "animation:trace_webm",
+            ".svg": "svg_files:trace_svg",
+            ".png": "png:trace_png",
+            ".pdf": "pdf:trace_pdf",
+            ".tex": "tikz:trace_tex",
+            ".py": "code_files:trace_py",
         },
-        "split": {},
-        "report": {},
+        "split": {
+            ".json": "answers:split_json",
+            ".npy": "npy:split_npy",
+            ".svg": "svg_files:split_svg",
+            ".png": "png:split_png",
+            ".pdf": "pdf:split_pdf",
+            ".tex": "tikz:split_tex",
+        },
+        "uses": {
+            ".json": "answers:uses_json",
+        },
+        "report": {
+            ".html": "diff_document:report_html",
+            ".json": "diff_document:report_json",
+            ".txt": "diff_document:report_txt",
+        },
     }
 )
 """By kind of thing and suffix: the module in `convtrace.render`, and the function in it."""
@@ -39,6 +78,10 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "cairosvg": "figures",
         "resvg_py": "figures",
         "av": "video",
+        "anywidget": "widget",
+        "starlette": "serve",
+        "uvicorn": "serve",
+        "xlsxwriter": "sheet",
     }
 )
 """Packages that a renderer may need, and the extra of convtrace that brings each."""
@@ -80,7 +123,7 @@ def save(
     write_whole(path, content)
 
 
-def renderer(kind: str, suffix: str) -> Callable[..., bytes]:
+def renderer(kind: str, suffix: str) -> Renderer:
     """Return the renderer of a suffix.
 
     Raises:
@@ -99,6 +142,8 @@ def renderer(kind: str, suffix: str) -> Callable[..., bytes]:
     module, function = row.split(":")
     try:
         return getattr(import_module(f"convtrace.render.{module}"), function)
+    except MissingDependencyError:
+        raise  # it says already what to install
     except ImportError as error:
         raise missing(suffix, error) from error
 
@@ -114,7 +159,7 @@ def missing(what: str, error: ImportError) -> MissingDependencyError:
 
 
 def _accepted(
-    render: Callable[..., bytes], kind: str, suffix: str, options: Mapping[str, Any]
+    render: Renderer, kind: str, suffix: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the options that a renderer takes; `lang` and `theme` may be left aside by it."""
     known = [

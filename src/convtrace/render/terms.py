@@ -6,10 +6,10 @@ from rich.text import Text
 
 from convtrace.receipt import Receipt, Term
 from convtrace.render.cut import Choice
+from convtrace.render.gradients import hides_weights, label_key, missing
 from convtrace.render.ledger import Amount, Row, compose, pad, widest
 from convtrace.render.look import KERNEL, PADDING, QUIET, WINDOW, WRONG, Look, name
 from convtrace.render.numbers import Column, Scale, Shown, product_sign, sum_sign
-from convtrace.rules.conv import Window
 
 
 def listing(
@@ -49,9 +49,10 @@ def listing(
 
 def _label(receipt: Receipt, choice: Choice, place: int, look: Look) -> str:
     """Name a channel, and say how much of it is shown; nothing where the terms have no channels."""
-    if not isinstance(receipt.layout, Window):
+    key = label_key(receipt)
+    if key is None:
         return ""
-    label = look.say("axis.channel", n=receipt.layout.channels[choice.channels[place]])
+    label = look.say(key, n=receipt.layout.channels[choice.channels[place]])
     shown, each = len(choice.positions[place]), receipt.products[0].size
     if shown == each:
         return label
@@ -69,8 +70,7 @@ class _Lines:
         self.products = Scale.of([t.product for t in here], look.digits, narrow=look.narrow)
         self.left = Column.of([PADDING, *(self.inputs.show(t.value).marked for t in here)])
         self.right = Column.of(self.weights.show(t.weight).marked for t in terms)
-        transposed = isinstance(receipt.layout, Window) and receipt.layout.transposed
-        self.nothing = look.say("receipt.no_input" if transposed else "receipt.padding")
+        self.nothing = look.say(missing(receipt)[0])
         self.culprits = set(receipt.culprits)
 
     def row(self, term: Term, head: Text) -> tuple[Row, Shown | None]:
@@ -87,7 +87,10 @@ class _Lines:
             body.append(self.left.put(PADDING), QUIET)
             amount = Amount(PADDING, style=QUIET)
         body.append(" × ")
-        body.append(self.right.put(weight.marked), WRONG if bad else KERNEL)
+        if hides_weights(self.receipt) and product is None:
+            body.append(self.right.put(PADDING), QUIET)
+        else:
+            body.append(self.right.put(weight.marked), WRONG if bad else KERNEL)
         return Row(body, amount, self._addresses(term)), product
 
     def _reads(self, term: Term) -> bool:

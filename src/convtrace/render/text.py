@@ -8,6 +8,7 @@ from rich.text import Text
 from convtrace.catalog import choose_language
 from convtrace.receipt import Receipt
 from convtrace.render.cut import Choice, choose
+from convtrace.render.gradients import is_gradient, missing
 from convtrace.render.grid import grids
 from convtrace.render.ledger import Amount, Row
 from convtrace.render.look import QUIET, SUM, WIDTH, Look, name
@@ -20,8 +21,9 @@ from convtrace.render.verdict import (
     returned_text,
     verdict_lines,
 )
-from convtrace.render.words import headline, introduction
+from convtrace.render.words import accumulator, headline, introduction
 from convtrace.rules.conv import Window
+from convtrace.rules.conv_backward import Correlation
 from convtrace.step import Number
 
 
@@ -70,14 +72,15 @@ def receipt_lines(
     look = Look.of(receipt, choose_language(lang), limit, width)
     lines = [Text(headline(receipt, look), "bold")]
     if receipt.verdict is None:
-        for sentence in _given(receipt, look):
+        for sentence in given(receipt, look):
             lines += map(Text, look.wrap(sentence))
         return lines
     lines += map(Text, introduction(receipt, look))
     choice = choose(receipt, limit)
-    if receipt.present.any() or receipt.status != "selects":
+    if receipt.products.size and (receipt.present.any() or receipt.status != "selects"):
         lines += [Text(), *_terms(receipt, choice, look)]
-    lines.append(Text())
+    if lines[-1].plain:
+        lines.append(Text())
     remarks = _remarks(receipt, choice, look, "\n".join(line.plain for line in lines))
     lines += [Text(line, QUIET) for remark in remarks for line in look.wrap(remark)]
     if remarks:
@@ -89,11 +92,14 @@ def receipt_lines(
 def _terms(receipt: Receipt, choice: Choice, look: Look) -> list[Text]:
     """Write the terms as grids where these are readable, else as a list."""
     totals: list[Number] = receipt.channel_sums[choice.channels].tolist()
-    extra = [number for number in (choice.rest, receipt.bias) if number is not None]
+    extra = [
+        number for number in (choice.rest, receipt.bias, accumulator(receipt)) if number is not None
+    ]
     scale = Scale.of([*totals, *extra, receipt.exact], look.digits, narrow=look.narrow)
     sums = [scale.show(total) for total in totals]
     single = receipt.products.size == len(receipt.products)
-    if isinstance(receipt.layout, Window) and choice.whole and not single and look.digits:
+    framed = isinstance(receipt.layout, Window | Correlation)
+    if framed and choice.whole and not single and look.digits:
         foot = _foot(receipt, choice, sums, scale, look)
         if lines := grids(receipt, choice.channels, foot, sums, look):
             return lines
@@ -109,6 +115,7 @@ def _foot(
     rows: list[Row] = []
     parts = list(parts)
     layered = isinstance(receipt.layout, Window) or receipt.kind == "linear"
+    layered = layered and not is_gradient(receipt)
     if choice.rest is not None:
         rest = scale.show(choice.rest)
         parts.append(rest)
@@ -126,9 +133,21 @@ def _foot(
         if receipt.bias_address:
             label = look.say("receipt.bias", address=name(receipt.bias_address))
         rows.append(Row(Text(label), Amount(bias.text, bias.sign)))
-    total = scale.show(receipt.exact)
-    amount = Amount(total.text, sum_sign(parts, total), style=f"bold {SUM}")
-    return [*rows, Row(rule=True), Row(Text(look.say("receipt.total"), "bold"), amount)]
+    added = accumulator(receipt)
+    quantized = added is not None and added != receipt.exact
+    total = scale.show(added if added is not None and quantized else receipt.exact)
+    sign = sum_sign(parts, total)
+    style = "" if quantized else f"bold {SUM}"
+    key = "receipt.accumulator" if quantized else "receipt.total"
+    rows += [
+        Row(rule=True),
+        Row(Text(look.say(key), "bold"), Amount(total.text, sign, style=style)),
+    ]
+    if quantized:
+        made = scale.show(receipt.exact)
+        amount = Amount(made.text, made.sign, style=f"bold {SUM}")
+        rows.append(Row(Text(look.say("receipt.quantized"), "bold"), amount))
+    return rows
 
 
 def _remarks(receipt: Receipt, choice: Choice, look: Look, text: str) -> list[str]:
@@ -147,9 +166,8 @@ def _remarks(receipt: Receipt, choice: Choice, look: Look, text: str) -> list[st
                 rest=look.show(choice.rest).marked,
             )
         )
-    if isinstance(receipt.layout, Window) and not receipt.present.all():
-        key = "no_input" if receipt.layout.transposed else "padding"
-        remarks.append(look.say(f"shown.{key}"))
+    if isinstance(receipt.layout, Window | Correlation) and not receipt.present.all():
+        remarks.append(look.say(missing(receipt)[1]))
     rounded = ABOUT in text
     if rounded:
         key = "rounded" if look.digits is not None else "rounded_sums"
@@ -159,7 +177,7 @@ def _remarks(receipt: Receipt, choice: Choice, look: Look, text: str) -> list[st
     return remarks
 
 
-def _given(receipt: Receipt, look: Look) -> list[str]:
+def given(receipt: Receipt, look: Look) -> list[str]:
     """Say where a number comes from that has no terms."""
     sentences: list[str] = []
     for key, values in receipt.notes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from convtrace.geometry import Axis, Tap
 from convtrace.receipt import Receipt
+from convtrace.render.gradients import gradient_lines, is_gradient
 from convtrace.render.look import Look, keep, name
 from convtrace.render.numbers import MINUS, show
 from convtrace.rules.conv import Window
@@ -36,6 +37,8 @@ def headline(receipt: Receipt, look: Look) -> str:
 def introduction(receipt: Receipt, look: Look) -> list[str]:
     """Say what the number is and how it is made, in a few lines."""
     layout = receipt.layout
+    if is_gradient(receipt):
+        return gradient_lines(receipt, look)
     if not isinstance(layout, Window):
         return _step(receipt, look)
     place = look.say("receipt.where", place=_place(layout, look), step=name(receipt.address.step))
@@ -161,6 +164,14 @@ def _tap(key: str, axis: Axis, size: int, place: int, tap: Tap, look: Look) -> s
             f"transposed.gap.{key}", kernel=tap.kernel, law=law, below=below, above=below + 1
         )
     return look.say(f"transposed.outside.{key}", kernel=tap.kernel, law=law, last=size - 1)
+
+
+def accumulator(receipt: Receipt) -> int | None:
+    """Return what the terms of a quantized number add up to, before scale and rounding."""
+    for key, values in receipt.notes:
+        if key in ("note.quantized.accumulator", "note.quantized.accumulator_bias"):
+            return int(values["accumulator"])
+    return None
 
 
 def _whole(number: int) -> str:

@@ -16,7 +16,12 @@ from types import MappingProxyType
 from convtrace.receipt import Receipt
 from convtrace.rules import (
     again,
+    attention,
+    backward,
+    blends,
+    constants,
     conv,
+    conv_backward,
     conv_uses,
     gemm,
     linear,
@@ -29,7 +34,8 @@ from convtrace.rules import (
 from convtrace.rules.pulling import DependentsOf, Pull
 from convtrace.step import Status, Step
 
-Why = Callable[[Step, tuple[int, ...], str], Receipt]
+Why = Callable[[Step, tuple[int, ...], str], Receipt | None]
+"""Explains one number of a step; None where that cannot be told after all."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "rsub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
         "mul": Rule("gates", pointwise.why_product, pointwise.pull_product),
         "div": Rule("gates", pointwise.why_quotient, pointwise.pull_quotient),
-        "relu": Rule("gates", pointwise.why_relu, pointwise.pull_gate),
+        "max_pool2d_with_indices": Rule("selects", again.why, again.pull_max_pool),
+        "relu": Rule("gates", pointwise.why_relu, pointwise.pull_relu),
         "native_batch_norm": Rule("linear", norm.why_batch_norm, norm.pull_batch_norm),
         "native_layer_norm": Rule("gates", norm.why_own_statistics, norm.pull_layer_norm),
         "native_group_norm": Rule("gates", norm.why_own_statistics, norm.pull_group_norm),
@@ -74,6 +81,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "gemm": Rule("gates", gemm.why_gemm, gemm.pull_gemm),
         "matmul": Rule("gates", gemm.why_matmul, gemm.pull_matmul),
         "add_n": Rule("linear", gemm.why_add_n, gemm.pull_add_n),
+        "convolution_gradient": Rule("linear", conv_backward.why),
+        "linear_gradient": Rule("linear", backward.why_linear),
+        "gradient_start": Rule("linear", backward.why_start),
+        "gradient_passed": Rule("selects", backward.why_passed),
+        "gradient_sum": Rule("linear", gemm.why_add_n),
         "resize": _AGAIN,
         "erf": _GATE,
         **dict.fromkeys(
@@ -90,28 +102,43 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             "linear", quantized.why_dequantize, quantized_pull.pull_dequantize
         ),
         **dict.fromkeys(
+            ["addcmul", "addcdiv"], Rule("gates", blends.why_addcmul, blends.pull_addcmul)
+        ),
+        "lerp": Rule("gates", blends.why_lerp, blends.pull_lerp),
+        "glu": Rule("gates", blends.why_glu, blends.pull_glu),
+        "prod": Rule("gates", blends.why_prod, blends.pull_prod),
+        **dict.fromkeys(constants.KINDS, Rule("linear", constants.why, constants.pull)),
+        **dict.fromkeys(attention.KINDS, Rule("gates", attention.why, attention.pull)),
+        **dict.fromkeys(
             "gelu silu sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu prelu_kernel elu "
             "softplus mish clamp clamp_min clamp_max exp sqrt rsqrt abs pow native_dropout "
-            "log_sigmoid_forward celu sign".split(),
+            "log_sigmoid_forward celu sign reciprocal log log2 log10 log1p expm1 exp2 sin cos tan "
+            "atan asinh erfc threshold softshrink hardshrink square".split(),
             _GATE,
         ),
         **dict.fromkeys(
             "mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
             "adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
             "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
-            "cumsum neg im2col col2im".split(),
+            "cumsum neg im2col col2im grid_sampler_2d grid_sampler_3d index_add scatter_add "
+            "scatter_reduce".split(),
             _AGAIN,
         ),
         **dict.fromkeys(
-            "max_pool1d max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d "
-            "adaptive_max_pool3d amax amin maximum minimum masked_fill where".split(),
+            "max_pool1d max_pool3d_with_indices adaptive_max_pool2d "
+            "adaptive_max_pool3d amax amin maximum minimum masked_fill where max min sort topk "
+            "kthvalue median cummax cummin index_put index_put_impl index_copy index_fill scatter "
+            "slice_scatter select_scatter diagonal_scatter masked_scatter masked_select".split(),
             _SELECT,
         ),
     }
 )
 """Rules by kind of step. A kind without a rule is opaque."""
 
-GATES = frozenset({"sigmoid", "hardsigmoid", "softmax", "tanh"})
+SOFTMAX = frozenset({"softmax", "log_softmax", "safe_softmax"})
+"""Kinds that have no exact sum by class; the numbers before them, the logits, have."""
+
+GATES = frozenset({"sigmoid", "hardsigmoid", "softmax", "safe_softmax", "tanh"})
 """Kinds whose output, in a product, is the gate rather than the signal."""
 
 
@@ -120,17 +147,21 @@ def rule_of(step: Step) -> Rule:
     if step.sources is not None:
         cut = step.value.is_integer and not step.values[step.moved[0]].is_integer
         return Rule("opaque") if cut else MOVE  # a cast to whole numbers is no move
-    found = RULES.get(step.kind, Rule("opaque"))
+    found = _of_kind(step.kind)
     if step.attributes.get("output", 0):
         return Rule("opaque")  # a second output: indices, statistics
-    if found in (_GATE, _AGAIN, _SELECT) and not _is_real(step):
+    if step.attributes.get("reduce", "sum") != "sum":
+        return Rule("opaque")  # scattered numbers that are multiplied, or the largest of them
+    if step.kind in attention.KINDS and not attention.is_plain(step):
+        return Rule("opaque")
+    if (found in (_GATE, _AGAIN, _SELECT) or found.why is again.why) and not _is_real(step):
         return Rule("opaque")
     return found
 
 
 def _is_real(step: Step) -> bool:
     """Whether a step computes real numbers from a tensor of real numbers."""
-    first = step.values.get("self")
+    first = step.values.get("self") or step.values.get("input")
     operands = [first] if first is not None else []
     return bool(operands) and all("float" in v.dtype for v in (*operands, step.value))
 
@@ -147,4 +178,12 @@ def uses_of(step: Step) -> DependentsOf | None:
 
 def status_of(kind: str, *, moves_numbers: bool) -> Status:
     """Return the status of a kind of step."""
-    return "selects" if moves_numbers else RULES.get(kind, Rule("opaque")).status
+    return "selects" if moves_numbers else _of_kind(kind).status
+
+
+def _of_kind(kind: str) -> Rule:
+    found = RULES.get(kind)
+    if found is None and kind.endswith("_gradient"):
+        status = _of_kind(kind.removesuffix("_gradient")).status
+        return Rule("gates" if status == "gates" else "linear", backward.why)
+    return found or Rule("opaque")

@@ -7,8 +7,9 @@ derivative of the operator at one output number is the list of its coefficients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,9 +21,14 @@ from convtrace.rules.layouts import Listed
 from convtrace.rules.pointwise import unit_of
 from convtrace.rules.pulling import Pulled, Run
 from convtrace.step import Step
+from convtrace.tables import Coefficients
 
 if TYPE_CHECKING:
     import torch
+
+
+_FROZEN = "grid"
+"""Role of an operand that says where to read, and is frozen."""
 
 
 def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
@@ -41,7 +47,7 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
             operand.detach() if operand.is_floating_point() else operand.to(cotangent.dtype)
         ).requires_grad_()
         for role, operand in run.operands.items()
-        if operand.is_floating_point() or role in run.step.moved
+        if role != _FROZEN and (operand.is_floating_point() or role in run.step.moved)
     }
     roles = list(leaves)
     with torch.enable_grad():
@@ -68,6 +74,23 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     return Pulled(found, added)
 
 
+def pull_max_pool(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through a 2-d max pool: each number goes back to the largest of its window."""
+    import torch
+
+    x, settings = run.operands["self"], run.step.attributes
+    arguments = [
+        list(settings[name]) for name in ("kernel_size", "stride", "padding", "dilation")
+    ] + [settings["ceil_mode"]]
+    # The largest numbers are found several times faster in this layout, and are the same ones.
+    fast = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+    places = torch.ops.aten.max_pool2d_with_indices.default(fast, *arguments)[1].contiguous()
+    found = torch.ops.aten.max_pool2d_with_indices_backward.default(
+        cotangent.contiguous(), x.contiguous(), *arguments, places
+    )
+    return Pulled({"self": found})
+
+
 def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one number of such a step: the sources that count, each with its coefficient.
 
@@ -83,48 +106,77 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     Raises:
         NoValueError: The step cannot be run again.
     """
-    import torch
-
-    if step.replay is None:
-        raise NoValueError(f"{step.name} cannot be run again, so its terms cannot be listed")
-    operands: dict[str, torch.Tensor] = {}
-    for role, value in step.values.items():
-        tensor = value.tensor()
-        operands[role] = tensor.double() if tensor.is_floating_point() else tensor
-    leaves = {
-        role: tensor.requires_grad_()
-        for role, tensor in operands.items()
-        if tensor.is_floating_point()
-    }
-    with torch.enable_grad():
-        number = step.replay(operands)[index]
-    grads = _derivatives(number, leaves) if number.requires_grad else (None,) * len(leaves)
-    sources: list[Address] = []
-    weights: list[float] = []
-    values: list[float] = []
-    for role, grad in zip(leaves, grads, strict=True):
-        if grad is None:
-            continue
-        for place in map(tuple, grad.nonzero().tolist()):
-            sources.append(Address(step.operands[role], place))
-            weights.append(float(grad[place]))
-            values.append(float(leaves[role].detach()[place]))
+    found = _tabulated(step, index) if step.table is not None else _derived(step, index)
+    sources = tuple(Address(step.operands[role], place) for role, place, _ in found.terms)
+    weights = [weight for _, _, weight in found.terms]
+    values = [float(step.values[role].item(place).real) for role, place, _ in found.terms]
     size = float(np.abs(np.array(weights) * np.array(values)).sum()) if weights else 0.0
-    if step.kind.startswith("upsample"):
+    if step.kind.startswith(("upsample", "grid_sampler")):
         # Coefficients follow from coordinates, whose rounding grows with the size of the map.
-        largest = max(float(leaf.detach().abs().max()) for leaf in leaves.values())
-        size += largest * max(step.shape[2:])
+        read = [value for role, value in step.values.items() if role != _FROZEN]
+        wholes = [value.box((slice(None),) * len(value.shape)) for value in read]
+        longest = max(*step.shape[2:], *(n for whole in wholes for n in whole.shape[2:]))
+        size += max(float(np.abs(whole).max()) for whole in wholes) * longest
     return certify(
         step,
         index,
         inputs=np.array(values, dtype=np.float64),
         weights=np.array(weights, dtype=np.float64),
         present=np.ones(len(values), dtype=np.bool_),
-        layout=Listed(tuple(sources), (None,) * len(sources)),
-        bias=None if values else float(number.detach()),  # a number that was filled in
+        layout=Listed(sources, (None,) * len(sources)),
+        bias=None if values else found.number,  # a number that was filled in
         reporter=reporter,
         slack=8 * unit_of(step) * size,
     )
+
+
+class _Found(NamedTuple):
+    """What one number of a step is made of.
+
+    Attributes:
+        terms: Role, position and coefficient of each number that counts.
+        number: The number itself; where there are terms, it is not asked for.
+    """
+
+    terms: list[tuple[str, tuple[int, ...], float]]
+    number: float
+
+
+def _tabulated(step: Step, index: tuple[int, ...]) -> _Found:
+    """Look the terms up in the table that was saved with the trace."""
+    assert isinstance(step.table, Coefficients)
+    terms = step.table.terms(index)
+    return _Found(terms, math.nan if terms else step.table.fill(index))
+
+
+def _derived(step: Step, index: tuple[int, ...]) -> _Found:
+    """Run the step again and differentiate."""
+    if step.replay is None:
+        raise NoValueError(f"{step.name} cannot be run again, so its terms cannot be listed")
+    import torch
+
+    operands: dict[str, torch.Tensor] = {}
+    for role, value in step.values.items():
+        tensor = value.tensor()
+        operands[role] = tensor.double() if tensor.is_floating_point() else tensor
+    leaves = {
+        role: tensor.requires_grad_() for role, tensor in operands.items() if is_leaf(role, tensor)
+    }
+    with torch.enable_grad():
+        number = step.replay(operands)[index]
+    grads = _derivatives(number, leaves) if number.requires_grad else (None,) * len(leaves)
+    terms = [
+        (role, place, float(grad[place]))
+        for role, grad in zip(leaves, grads, strict=True)
+        if grad is not None
+        for place in map(tuple, grad.nonzero().tolist())
+    ]
+    return _Found(terms, float(number.detach()))
+
+
+def is_leaf(role: str, operand: torch.Tensor) -> bool:
+    """Whether an operand of such a step has coefficients."""
+    return role != _FROZEN and operand.is_floating_point()
 
 
 def _derivatives(

@@ -234,10 +234,10 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     if uneven and not attributes["transposed"]:
         for axis, (before, _) in enumerate(pads, 2):
             found = found.narrow(axis, before, shape[axis])
-    added = 0.0
+    added: Any = 0.0
     if bias is not None:
         reduce = [axis for axis in range(cotangent.dim()) if axis != 1]
-        added = (cotangent.sum(reduce) * bias).sum()
+        added = cotangent.sum(reduce) * bias
     return Pulled({"input": found if attributes["batched"] else found.squeeze(0)}, added)
 
 

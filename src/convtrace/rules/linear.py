@@ -76,7 +76,7 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
 def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     """Pull a cotangent through a linear layer: times the weight, and the bias."""
     bias = run.operands.get("bias")
-    added = 0.0 if bias is None else (cotangent * bias).sum()
+    added = 0.0 if bias is None else unbroadcast(cotangent, tuple(bias.shape)) * bias
     return Pulled({"input": cotangent @ run.operands["weight"]}, added)
 
 

@@ -12,7 +12,7 @@ from convtrace.certify import certify
 from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
 from convtrace.rules.pointwise import unit_of
-from convtrace.rules.pulling import Pulled, Run
+from convtrace.rules.pulling import Pulled, Run, unbroadcast
 from convtrace.step import Step
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def pull_batch_norm(run: Run, cotangent: torch.Tensor) -> Pulled:
         scale = (variance + run.step.attributes["eps"]).rsqrt()
         scale = scale if weight is None else scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        per_channel = cotangent.sum(reduce)
-        return Pulled({"input": cotangent * scale.reshape(shape)}, (per_channel * shift).sum())
+        terms, scale = cotangent.sum(reduce) * shift, scale.reshape(shape)
+        return Pulled({"input": cotangent.mul_(scale) if run.spare else cotangent * scale}, terms)
     return _pull_own_statistics(run, cotangent, x, reduce, shape)
 
 
@@ -60,7 +60,7 @@ def pull_group_norm(run: Run, cotangent: torch.Tensor) -> Pulled:
     groups = run.step.attributes["group"]
     shape = [1, -1] + [1] * (x.dim() - 2)
     weight, bias = run.operands.get("weight"), run.operands.get("bias")
-    added = 0.0 if bias is None else (cotangent * bias.reshape(shape)).sum()
+    added = 0.0 if bias is None else _shifts(cotangent, bias.reshape(shape))
     g = cotangent if weight is None else cotangent * weight.reshape(shape)
     split = x.reshape(x.shape[0], groups, -1)
     sigma = (split.var(-1, correction=0, keepdim=True) + run.step.attributes["eps"]).rsqrt()
@@ -73,11 +73,16 @@ def _pull_own_statistics(
     run: Run, cotangent: torch.Tensor, x: torch.Tensor, reduce: list[int], shape: list[int]
 ) -> Pulled:
     weight, bias = run.operands.get("weight"), run.operands.get("bias")
-    added: Any = 0.0 if bias is None else (cotangent * bias.reshape(shape)).sum()
+    added: Any = 0.0 if bias is None else _shifts(cotangent, bias.reshape(shape))
     g = cotangent if weight is None else cotangent * weight.reshape(shape)
     variance = x.var(reduce, correction=0, keepdim=True)
     g = g * (variance + run.step.attributes["eps"]).rsqrt()
     return Pulled({"input": g - g.mean(reduce, keepdim=True)}, added)
+
+
+def _shifts(cotangent: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return the terms of the shifts, one for each."""
+    return unbroadcast(cotangent, tuple(bias.shape)) * bias
 
 
 def why_batch_norm(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,20 @@ from convtrace.receipt import Receipt
 from convtrace.rules.layouts import Listed
 from convtrace.rules.pulling import Pulled, Run, unbroadcast
 from convtrace.step import Number, Step, Value
+from convtrace.tables import Curve
 
 if TYPE_CHECKING:
     import torch
 
 _SIGNS = {"add": (1, 1), "sub": (1, -1), "rsub": (-1, 1)}
 """Signs of `self` and `other`; `alpha` multiplies `other`, for `rsub` it multiplies `self`."""
+
+
+_NOTHING_AT_ZERO = frozenset(
+    "native_dropout gelu silu tanh hardswish leaky_relu prelu_kernel elu celu mish abs sqrt erf "
+    "sign".split()
+)
+"""Functions with `f(0) = 0`, whatever their settings; of others it is computed."""
 
 
 def broadcast(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -55,11 +64,31 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
 
     The function is run again in float64, so the gate does not come from the value it explains.
     """
+    source = step.values["self"]
+    z = source.item(index).real
+    value, zero = _run_at(step, index, z) if step.table is None else _tabulated(step, index)
+    if z and not np.isfinite(zero):  # 1/sqrt(0), log(0): all of it is gate times source
+        zero = 0.0
+    gate = (value - zero) / z if z else 0.0
+    size = abs(value) + abs(zero) + abs(z)
+    if step.kind == "elu" and reporter == "onnxruntime":  # exp(z) - 1, which cancels
+        size += abs(step.attributes["alpha"] * step.attributes["scale"])
+    slack = 32 * unit_of(step) * size
+    return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack)
+
+
+def _tabulated(step: Step, index: tuple[int, ...]) -> tuple[float, float]:
+    """Look the function up in the table that was saved with the trace."""
+    assert isinstance(step.table, Curve)
+    return step.table.at(index)
+
+
+def _run_at(step: Step, index: tuple[int, ...], z: float) -> tuple[float, float]:
+    """Run an elementwise function in float64, at a number and at zero."""
     import torch
 
     assert step.replay is not None
     source = step.values["self"]
-    z = source.item(index).real
     others = {
         role: value.tensor().double() for role, value in step.values.items() if role != "self"
     }
@@ -69,14 +98,7 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     pair = torch.tensor([z, 0.0], dtype=torch.float64)
     at_z, at_zero = (step.replay({**others, "self": number.expand(shape)}) for number in pair)
     place = tuple(index[1] if size > 1 else 0 for size in shape)
-    value, zero = float(at_z[place]), float(at_zero[place])
-    zero = zero if np.isfinite(zero) else 0.0  # 1/sqrt(0), log(0): all of it is gate times source
-    gate = (value - zero) / z if z else 0.0
-    size = abs(value) + abs(zero) + abs(z)
-    if step.kind == "elu" and reporter == "onnxruntime":  # exp(z) - 1, which cancels
-        size += abs(step.attributes["alpha"] * step.attributes["scale"])
-    slack = 32 * unit_of(step) * size
-    return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack)
+    return float(at_z[place]), float(at_zero[place])
 
 
 def unit_of(step: Step) -> float:
@@ -106,7 +128,10 @@ def why_sum(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     slack = 0.0 if bias is None else stored_slack(step, bias, 1.0)
     for value, factor, _ in parts:
         if factor not in (-1, 1):
-            slack += stored_slack(step, factor, value.item(broadcast(index, value.shape)))
+            number = value.item(broadcast(index, value.shape))
+            slack += stored_slack(step, factor, number)
+            if np.isfinite(abs(number)):  # without a fused multiply-add, the product rounds too
+                slack += unit_of(step) * abs(factor * number)
     return _listed(step, index, parts, reporter, bias, slack)
 
 
@@ -139,7 +164,8 @@ def why_relu(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     gate = 0 if value.real < 0 else 1
     # A shut gate lets nothing through, not even infinity (0 x infinity would be NaN).
     shut = gate == 0 and not np.isfinite(value)
-    return _listed(step, index, [(source, gate, None)], reporter, present=not shut)
+    receipt = _listed(step, index, [(source, gate, None)], reporter, present=not shut)
+    return replace(receipt, inputs=np.array([float(value.real)])) if shut else receipt
 
 
 def pull_sum(run: Run, cotangent: torch.Tensor) -> Pulled:
@@ -202,17 +228,25 @@ def pull_gate(run: Run, cotangent: torch.Tensor) -> Pulled:
 
     z = run.operands["self"]
     replay = run.step.replay
-    if run.step.kind in ("relu", "native_dropout") or replay is None:
-        at_zero = torch.zeros((), dtype=z.dtype, device=z.device)
-    else:
+    at_zero = None
+    if run.step.kind not in _NOTHING_AT_ZERO and replay is not None:
         others = {role: tensor for role, tensor in run.operands.items() if role != "self"}
-        at_zero = replay({**others, "self": torch.zeros_like(z)})
-        at_zero = at_zero.nan_to_num(0.0, 0.0, 0.0)
-    secant = (run.output - at_zero) / z
-    if bool((z == 0).any()):
-        secant = torch.where(z == 0, torch.zeros_like(z), secant)
-    added = (cotangent * at_zero).sum() if bool((at_zero != 0).any()) else 0.0
-    return Pulled({"self": cotangent * secant}, added)
+        at_zero = replay({**others, "self": torch.zeros_like(z)}).nan_to_num_(0.0, 0.0, 0.0)
+        if not bool(at_zero.any()):
+            at_zero = None
+    secant = (run.output if at_zero is None else run.output - at_zero).div(z)
+    secant.masked_fill_(z == 0, 0.0)
+    return Pulled({"self": cotangent * secant}, 0.0 if at_zero is None else cotangent * at_zero)
+
+
+def pull_relu(run: Run, cotangent: torch.Tensor) -> Pulled:
+    """Pull through `relu`: the gate is open where the output is above zero; NaN passes."""
+    import torch
+
+    if run.output.dtype == cotangent.dtype:
+        into = {"grad_input": cotangent} if run.spare else {}
+        return Pulled({"self": torch.ops.aten.threshold_backward(cotangent, run.output, 0, **into)})
+    return Pulled({"self": cotangent.masked_fill(run.output <= 0, 0)})
 
 
 def _listed(

@@ -3,7 +3,7 @@
 A cotangent says how much each number of a tensor counts for the number that is being split. A
 rule pulls it from the output of a step to its operands, such that
 
-    sum(cotangent * output) = sum over operands of sum(cotangent * operand) + bias
+    sum(cotangent * output) = sum over operands of sum(cotangent * operand) + sum(bias)
 
 holds exactly in real arithmetic: gates are frozen at their value for this input.
 """
@@ -33,6 +33,7 @@ class Run:
         output: Its output.
         weighs: Roles of operands that were given with the model, and do not come from the input.
         gated: Roles of operands that come out of a gate (sigmoid, softmax, …).
+        spare: Whether nobody else reads the cotangent, so that a rule may overwrite it.
     """
 
     step: Step
@@ -40,6 +41,7 @@ class Run:
     output: torch.Tensor
     weighs: frozenset[str]
     gated: frozenset[str]
+    spare: bool = False
 
     def flowing(self, *roles: str) -> list[str]:
         """Return those roles that are operands and come from the input."""
@@ -52,7 +54,8 @@ class Pulled:
 
     Attributes:
         cotangents: Cotangents of the operands by role.
-        bias: What the step itself adds to the number, a scalar tensor or a float.
+        bias: What the step itself adds to the number: a tensor of terms, one for each bias or
+            other number that it adds, or a float.
         halved: Whether a product of two computed numbers was split in halves.
     """
 

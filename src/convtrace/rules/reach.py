@@ -20,15 +20,18 @@ from types import MappingProxyType
 from convtrace.geometry import Axis
 from convtrace.rules.conv import axes_of, channel_counts
 from convtrace.rules.reach_moves import MOVES
+from convtrace.rules.reach_onnx import ONNX
 from convtrace.rules.reading import Chain, Line, Read, Rule, broadcast, same, whole, window
 from convtrace.step import Step
+
+_CONVOLUTIONS = ("convolution", "qlinear_conv", "conv_integer", "qdq_conv")
 
 # Windows -----------------------------------------------------------------------------------------
 
 
 def window_axes(step: Step) -> tuple[Axis, ...]:
     """Return the settings of the axes that a window of fixed size slides along."""
-    if step.kind == "convolution":
+    if step.kind in _CONVOLUTIONS:
         return axes_of(step.attributes, step.values["weight"].shape[2:])
     if step.kind not in WINDOWS or step.kind.startswith("adaptive"):
         return ()
@@ -47,7 +50,7 @@ def sliding_axes(step: Step) -> range:
     if step.kind not in WINDOWS:
         return range(0)
     axes = len(step.shape)
-    if step.kind == "convolution":
+    if step.kind in _CONVOLUTIONS:
         return range(axes - len(step.attributes["stride"]), axes)
     return range(axes - _dimensions(step.kind), axes)
 
@@ -80,7 +83,10 @@ def _convolution(step: Step) -> Mapping[str, Chain]:
         reads[batched] = Read((Line(batched, inputs, (tuple(range(inputs)),) * outputs),))
     for number, axis in enumerate(window_axes(step), batched + 1):
         reads[number] = window(number, axis)
-    return {"input": (tuple(reads),)}
+    found: dict[str, Chain] = {"input": (tuple(reads),)}
+    if "self" in step.values:  # what a quantized convolution makes before it is rounded
+        found["self"] = (tuple(same(len(shape))),)
+    return found
 
 
 def _pool(step: Step) -> Mapping[str, Chain]:
@@ -234,11 +240,13 @@ def _only(*roles: str) -> Rule:
 _POINTWISE = """
     abs acos acosh add add_n addcdiv addcmul alias angle asin asinh atan atan2 atanh bernoulli
     bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clone complex
-    contiguous copysign cos cosh deg2rad detach div elu eq erf erfc erfinv exp exp2 expm1 floor
+    contiguous copysign cos cosh deg2rad dequantize_linear detach div elu eq erf erfc erfinv exp
+    exp2 expm1 floor
     floor_divide fmax fmin fmod frac ge gelu gt hardsigmoid hardswish hardtanh heaviside hypot imag
     isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid_forward logaddexp
     logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mish mul
-    nan_to_num native_dropout ne neg polar pow prelu prelu_kernel real reciprocal relu relu6
+    nan_to_num native_dropout ne neg polar pow prelu prelu_kernel quantize_linear real reciprocal
+    relu relu6 hardshrink softshrink
     remainder round rrelu rrelu_with_noise rsqrt rsub selu sgn sigmoid sign silu sin sinc sinh
     softplus sqrt square sub tan tanh threshold to to_copy trunc where xlogy
 """.split()
@@ -255,7 +263,7 @@ _ATTENTION = """
 
 WINDOWS: Mapping[str, Rule] = MappingProxyType(
     {
-        "convolution": _convolution,
+        **dict.fromkeys(_CONVOLUTIONS, _convolution),
         **{f"max_pool{d}d{end}": _pool for d in "123" for end in ("", "_with_indices")},
         **{f"avg_pool{d}d": _pool for d in "123"},
         **{f"adaptive_{way}_pool{d}d": _adaptive_pool for way in ("avg", "max") for d in "123"},
@@ -266,6 +274,7 @@ WINDOWS: Mapping[str, Rule] = MappingProxyType(
 REACH: Mapping[str, Rule] = MappingProxyType(
     {
         **MOVES,
+        **ONNX,
         **WINDOWS,
         **dict.fromkeys(_POINTWISE, _elementwise),
         **dict.fromkeys(_REDUCTIONS, _reduce),
@@ -281,7 +290,7 @@ REACH: Mapping[str, Rule] = MappingProxyType(
         "native_group_norm": _over("input", lambda _, axes: set(range(1, axes))),
         **{f"{log}softmax": _over("self", _named_axes) for log in ("", "log_", "safe_")},
         "linear": _over("input", lambda _, axes: {axes - 1}),
-        **dict.fromkeys(("mm", "bmm", "matmul"), _matrix_product("self", "mat2")),
+        **dict.fromkeys(("mm", "bmm"), _matrix_product("self", "mat2")),
         "addmm": _matrix_product("mat1", "mat2"),
         "baddbmm": _matrix_product("batch1", "batch2"),
         **{f"scaled_dot_product_{way}": _attention for way in _ATTENTION},

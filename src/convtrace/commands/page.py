@@ -1,0 +1,109 @@
+"""`convtrace page`: a network as one file that opens in a browser without any network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convtrace.commands.options import Verb, model_options, output_options
+from convtrace.errors import UsageError
+
+_HELP = """\
+Writes a network as one HTML file that anyone can open or mail: it needs no network and no
+server. Every number can be followed down to the pixels, and is checked against what PyTorch
+returned.
+
+\b
+  convtrace page digits
+  convtrace page net.py:Net --input photo.png --output net.html
+  convtrace page net.py:Net --random 1,3,64,64 --start "conv2[0,5,3,3]"
+  convtrace page torchvision.models:resnet18 --random 1,3,224,224 --step layer1.0.conv1
+
+MODEL is file.py:object, package.module:object, a saved trace (.convtrace), or digits, a small
+trained network that ships with convtrace.
+
+Where not all numbers fit into --budget, the steps that --step names come first, and the page
+says what was left out. `convtrace serve MODEL` shows a large network whole.
+"""
+
+
+@click.command(
+    cls=Verb,
+    help=_HELP,
+    example="convtrace page digits --output digits.html",
+    short_help="Write a network as one page that opens offline.",
+)
+@click.argument("model")
+@model_options
+@click.option(
+    "--output",
+    "file",
+    metavar="FILE",
+    default="page.html",
+    show_default=True,
+    help="Name of the file.",
+)
+@click.option(
+    "--start", metavar="ADDRESS", help="Number to show first. Default: the first convolution's."
+)
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="STEP",
+    help="Step whose numbers come first where not all fit the budget. Repeat for several.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="MB",
+    help="Megabytes that the numbers may take.",
+)
+@output_options
+def page(
+    file: str,
+    start: str | None,
+    steps: tuple[str, ...],
+    budget: float,
+    lang: str | None,
+    color: str,
+    **request: Any,
+) -> None:
+    """Write a page."""
+    check_page(file)
+    from convtrace.catalog import say
+    from convtrace.commands.output import choose_language, make_console
+    from convtrace.commands.run import Request, print_rows, run
+
+    language = choose_language(lang)
+    console = make_console(color)
+    made = run(Request(**request), language)
+    print_rows(made.rows, console, language)
+    made.trace.save(
+        file,
+        lang=language,
+        start=start,
+        steps=list(steps),
+        budget=round(budget * 1_000_000),
+        title=f"convtrace: {request['model']}",
+    )
+    size = f"{Path(file).stat().st_size / 1e6:.1f}"
+    console.print(say("page.saved", language, file=file, size=size), soft_wrap=True)
+
+
+def check_page(file: str) -> None:
+    """Raise, before anything slow, if a page of this name cannot be written.
+
+    Raises:
+        UsageError: Its suffix is not `.html`.
+        FileError: Its folder is missing, or it is a folder itself.
+    """
+    from convtrace.writing import check_writable
+
+    if Path(file).suffix.lower() != ".html":
+        raise UsageError(f"a page is an HTML file, and {file} does not end in .html")
+    check_writable(file)

@@ -1,0 +1,1 @@
+"""`ct.diff`: is it rounding or a bug, and which bug."""

@@ -1,0 +1,67 @@
+"""The candidates, one file a family. A new cause is a row in one of these, or a file and a row here.
+
+Each family is a function from the right setup to its changes; nothing is computed before a change
+is asked for a number.
+"""
+
+from __future__ import annotations
+
+from convtrace.mismatch.causes import (
+    activation,
+    bias,
+    channels,
+    geometry,
+    kernel,
+    layout,
+    loops,
+    norm,
+    padding,
+    precision,
+    quantized,
+    scaling,
+    transposed,
+)
+from convtrace.mismatch.change import Change, Family, listed
+from convtrace.mismatch.setup import Setup
+
+FAMILIES: tuple[Family, ...] = (
+    kernel.flips,
+    kernel.axes,
+    kernel.orders,
+    layout.channel_orders,
+    layout.layouts,
+    layout.mirrors,
+    layout.samples,
+    layout.outputs,
+    channels.reads,
+    channels.single,
+    channels.not_summed,
+    padding.amounts,
+    padding.modes,
+    padding.values,
+    padding.borders,
+    geometry.strides,
+    geometry.dilations,
+    geometry.phases,
+    transposed.laws,
+    transposed.edges,
+    bias.amounts,
+    bias.places,
+    activation.fused,
+    activation.changed,
+    norm.folds,
+    norm.statistics,
+    scaling.inputs,
+    scaling.outputs,
+    loops.dropped,
+    precision.operands,
+    precision.results,
+    quantized.zero_points,
+    quantized.requantization,
+    quantized.accumulators,
+)
+
+
+def candidates(setup: Setup) -> list[Change]:
+    """List every candidate for a setup, simplest first."""
+    return sorted(listed(FAMILIES, setup), key=lambda change: change.cost)

@@ -1,0 +1,134 @@
+"""Weights that are read the wrong way: flipped, transposed, in another order of axes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from convtrace.mismatch.causes.maps import axis_names, misread, only, order, permute, reverse, roll
+from convtrace.mismatch.change import Change
+from convtrace.mismatch.setup import Map, Setup
+
+
+def turned(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
+    """Make a change that rearranges the weights."""
+    return Change(
+        id_, "w", lambda setup: setup.but(w_maps=(*setup.w_maps, step)), parameters, cost
+    )
+
+
+def flips(setup: Setup) -> Iterator[Change]:
+    """The kernel flipped along some axes; along all of them, it is a true convolution."""
+    long = [a for a, k in enumerate(setup.kernel) if k > 1]
+    names = axis_names(setup.axes)
+    for count in range(len(long), 0, -1):
+        for axes in itertools.combinations(long, count):
+            everything = count == len(long)
+            yield turned(
+                "kernel.flipped",
+                reverse(tuple(a + 2 for a in axes)),
+                1.0 if everything else 1.1,
+                axes=tuple(names[a] for a in axes),
+                all=everything,
+            )
+
+
+def axes(setup: Setup) -> Iterator[Change]:
+    """Weight axes in another order: OIHW read as IOHW, HWIO, OHWI and so on."""
+    letters = _letters(setup)
+    shape = setup.weight.shape
+    count = len(shape)
+    spatial = tuple(range(2, count))
+    for perm in itertools.permutations(range(count)):
+        if perm == tuple(range(count)):
+            continue
+        swapped = tuple(shape[a] for a in perm)
+        kernel_only = perm[:2] == (0, 1)
+        word = "".join(letters[a] for a in perm)
+        usual = _is_usual(perm, spatial)
+        cost = 1.2 if kernel_only else 1.3 if usual else 2.0
+        if count > 4 and not usual and not kernel_only:
+            continue
+        if swapped == shape:
+            yield turned("kernel.axes", permute(perm), cost, order=word, right="".join(letters))
+        if 1 in swapped and _squeezed(perm, shape):
+            continue
+        for stored in (True, False):
+            # Where both readings are the same, the second one adds nothing.
+            if not stored and tuple(np.argsort(perm)) == perm:
+                continue
+            yield turned(
+                "kernel.reshaped",
+                misread(perm, stored=stored),
+                cost + 0.1 * (swapped == shape) + 0.05 * (not stored),
+                order=word,
+                right="".join(letters),
+                stored=stored,
+            )
+
+
+def _is_usual(perm: tuple[int, ...], spatial: tuple[int, ...]) -> bool:
+    """Whether the spatial axes stay side by side, in their order or reversed."""
+    places = [perm.index(a) for a in spatial]
+    steps = {b - a for a, b in itertools.pairwise(places)}
+    return not steps or steps in ({1}, {-1})
+
+
+def _squeezed(perm: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an order of axes moves axes of one only, which changes nothing in memory."""
+    kept = [a for a in perm if shape[a] > 1]
+    return kept == sorted(kept)
+
+
+def _letters(setup: Setup) -> list[str]:
+    spatial = {1: "W", 2: "HW", 3: "DHW"}[setup.axes]
+    return [*("IO" if setup.transposed else "OI"), *spatial]
+
+
+def orders(setup: Setup) -> Iterator[Change]:
+    """Weights of the right kernels at the wrong channels."""
+    sizes = setup.weight.shape
+    roles = ("in", "out") if setup.transposed else ("out", "in")
+    for axis, role in enumerate(roles):
+        size = sizes[axis]
+        if size < 2:
+            continue
+        yield turned("kernel.channels_reversed", reverse((axis,)), 1.3, channels=role)
+        for place, word in ((0, "first"), (-1, "last")):
+            yield turned("kernel.shared", only(axis, place), 1.5, channels=role, which=word)
+        for by in (1, -1):
+            if size > 2 or by == 1:
+                yield turned("kernel.channels_shifted", roll(axis, by), 1.8, channels=role, by=by)
+        if size > 3:
+            for parts in (2, 3, 4, 8):
+                if size % parts == 0 and size // parts > 1:
+                    places = np.arange(size).reshape(parts, -1).T.reshape(-1)
+                    yield turned(
+                        "kernel.channels_interleaved",
+                        order(axis, places),
+                        1.9,
+                        channels=role,
+                        parts=parts,
+                    )
+    if setup.groups > 1 and not setup.transposed:
+        groups = setup.groups
+        each = setup.channels_out // groups
+        if each > 1:
+            places = np.arange(setup.channels_out).reshape(groups, each)
+            yield turned(
+                "groups.kernels_interleaved", order(0, places.T.reshape(-1)), 1.4, groups=groups
+            )
+            if groups != each:
+                places = np.arange(setup.channels_out).reshape(each, groups)
+                yield turned(
+                    "groups.kernels_interleaved",
+                    order(0, places.T.reshape(-1)),
+                    1.45,
+                    groups=each,
+                )
+        places = np.arange(setup.channels_out).reshape(groups, each)[::-1].reshape(-1)
+        yield turned("groups.reversed", order(0, places.copy()), 1.5, of="kernels")
+        first = np.arange(setup.channels_out) % each
+        yield turned("groups.first_kernels", order(0, first), 1.5)

@@ -1,0 +1,167 @@
+"""Inputs and outputs whose axes or channels are in another order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from convtrace.mismatch.causes.maps import (
+    axis_names,
+    misread,
+    only,
+    order,
+    permute,
+    reverse,
+    roll,
+)
+from convtrace.mismatch.change import Change
+from convtrace.mismatch.setup import Map, Setup
+
+
+def read(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
+    """Make a change that rearranges the input."""
+    return Change(
+        id_, "x", lambda setup: setup.but(x_maps=(*setup.x_maps, step)), parameters, cost
+    )
+
+
+def put(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
+    """Make a change that rearranges the output."""
+    return Change(
+        id_, "y", lambda setup: setup.but(y_maps=(*setup.y_maps, step)), parameters, cost
+    )
+
+
+def channel_orders(setup: Setup) -> Iterator[Change]:
+    """Input channels in another order: RGB read as BGR."""
+    count = setup.channels_in
+    if count < 2:
+        return
+    yield read("input.channels_reversed", reverse((1,)), 1.0, channels=count)
+    if count in (3, 4):
+        seen = {tuple(range(count)), tuple(reversed(range(count)))}
+        for places in itertools.permutations(range(count)):
+            if places not in seen:
+                yield read(
+                    "input.channels_permuted",
+                    order(1, np.array(places)),
+                    1.4 if places[-1] == count - 1 else 1.6,
+                    order=places,
+                )
+        return
+    for by in (1, -1):
+        if count > 2 or by == 1:
+            yield read("input.channels_shifted", roll(1, by), 1.8, by=by)
+    for parts in sorted({2, 4, 8, setup.groups}):
+        if 1 < parts < count and count % parts == 0:
+            places = np.arange(count).reshape(parts, -1).T.reshape(-1)
+            yield read("input.channels_interleaved", order(1, places), 1.7, parts=parts)
+            back = np.arange(count).reshape(-1, parts).T.reshape(-1)
+            if not np.array_equal(places, back):
+                yield read(
+                    "input.channels_interleaved", order(1, back), 1.75, parts=count // parts
+                )
+
+
+def layouts(setup: Setup) -> Iterator[Change]:
+    """The input's memory read in another order of axes: NHWC by reshape instead of permute."""
+    for step, parameters, cost in _orders(setup.x.shape):
+        yield read("input.layout", step, cost, **parameters)
+
+
+def _orders(shape: tuple[int, ...]) -> Iterator[tuple[Map, dict[str, object], float]]:
+    letters = ["N", "C", *{1: "W", 2: "HW", 3: "DHW"}[len(shape) - 2]]
+    right = "".join(letters)
+    count = len(shape)
+    orders = [(0, *rest) for rest in itertools.permutations(range(1, count))]
+    orders = [p for p in orders if count < 5 or _blocks(p)]
+    if shape[0] > 1:
+        orders += [(1, 0, *range(2, count)), (*range(1, count), 0), (*range(2, count), 0, 1)]
+        orders += [(*range(2, count), 1, 0)]
+    for perm in orders:
+        if perm == tuple(range(count)):
+            continue
+        word = "".join(letters[a] for a in perm)
+        kept = [a for a in perm if shape[a] > 1]
+        if kept == sorted(kept):
+            continue  # the same memory
+        usual = perm in ((0, *range(2, count), 1), (0, count - 1, *range(1, count - 1)))
+        for stored in (True, False):
+            cost = (1.0 if usual else 1.7) + (0.05 if stored else 0.0)
+            if tuple(np.argsort(perm)) == perm and not stored:
+                continue
+            parameters: dict[str, object] = {"order": word, "right": right, "stored": stored}
+            yield misread(perm, stored=stored), parameters, cost
+
+
+def _blocks(perm: tuple[int, ...]) -> bool:
+    """Whether the spatial axes stay together and in order, or are simply reversed."""
+    places = [perm.index(a) for a in range(2, len(perm))]
+    steps = {b - a for a, b in itertools.pairwise(places)}
+    return steps in ({1}, {-1})
+
+
+def mirrors(setup: Setup) -> Iterator[Change]:
+    """The input mirrored, or its rows taken for columns."""
+    names = axis_names(setup.axes)
+    sizes = setup.x.shape[2:]
+    long = [a for a, size in enumerate(sizes) if size > 1]
+    for count in range(1, len(long) + 1):
+        for axes in itertools.combinations(long, count):
+            step = reverse(tuple(a + 2 for a in axes))
+            yield read("input.mirrored", step, 1.3, axes=tuple(names[a] for a in axes))
+    for perm in itertools.permutations(range(setup.axes)):
+        swapped = tuple(sizes[a] for a in perm)
+        if perm != tuple(range(setup.axes)) and swapped == sizes:
+            step = permute((0, 1, *(a + 2 for a in perm)))
+            yield read("input.axes", step, 1.3, order=tuple(names[a] for a in perm))
+
+
+def samples(setup: Setup) -> Iterator[Change]:
+    """Samples of the batch mixed up."""
+    count = setup.x.shape[0]
+    if count < 2:
+        return
+    yield read("input.first_sample", only(0, 0), 1.4)
+    yield read("input.samples_reversed", reverse((0,)), 1.5)
+    for by in (1, -1):
+        if count > 2:
+            yield read("input.samples_shifted", roll(0, by), 1.7, by=by)
+
+
+def outputs(setup: Setup) -> Iterator[Change]:
+    """The output in another order: layout, channels, mirrored, shifted."""
+    shape = setup.shape
+    count = setup.channels_out
+    for step, parameters, cost in _orders(shape):
+        yield put("output.layout", step, cost + 0.1, **parameters)
+    names = axis_names(setup.axes)
+    if count > 1:
+        yield put("output.channels_reversed", reverse((1,)), 1.3)
+        for by in (1, -1):
+            if count > 2 or by == 1:
+                yield put("output.channels_shifted", roll(1, by), 1.7, by=by)
+        for parts in sorted({2, 3, 4, 8, setup.groups, count // max(setup.groups, 1)}):
+            if 1 < parts < count and count % parts == 0:
+                places = np.arange(count).reshape(parts, -1).T.reshape(-1)
+                yield put("output.channels_interleaved", order(1, places), 1.5, parts=parts)
+    sizes = setup.size
+    for a, size in enumerate(sizes):
+        if size < 2:
+            continue
+        yield put("output.mirrored", reverse((a + 2,)), 1.4, axes=(names[a],))
+        for by in (1, -1):
+            if size > 2:
+                yield put("output.rolled", roll(a + 2, by), 1.8, axis=names[a], by=by)
+    if setup.axes > 1:
+        everything = tuple(range(2, setup.axes + 2))
+        yield put("output.mirrored", reverse(everything), 1.5, axes=names)
+        for perm in itertools.permutations(range(setup.axes)):
+            swapped = tuple(sizes[a] for a in perm)
+            if perm != tuple(range(setup.axes)) and swapped == sizes:
+                step = permute((0, 1, *(a + 2 for a in perm)))
+                yield put("output.axes", step, 1.4, order=tuple(names[a] for a in perm))
+    if shape[0] > 1:
+        yield put("output.samples_reversed", reverse((0,)), 1.6)

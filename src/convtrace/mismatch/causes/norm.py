@@ -1,0 +1,192 @@
+"""Batch norms that are folded wrongly, left out, or use the data's own statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.mismatch.change import Change
+from convtrace.mismatch.setup import Setup
+from convtrace.mismatch.stages import Add, Affine, Local, Norm, Stage, Sums
+
+Array = NDArray[Any]
+
+
+def _swap(change: Callable[[Norm], Stage | None]) -> Callable[[Setup], Setup | None]:
+    """Return a change that puts something else in the norm's place, or nothing."""
+
+    def make(setup: Setup) -> Setup | None:
+        stages: list[Stage] = []
+        for stage in setup.stages:
+            made = change(stage) if isinstance(stage, Norm) else stage
+            if made is not None:
+                stages.append(made)
+        return setup.but(stages=tuple(stages))
+
+    return make
+
+
+def _norm(setup: Setup) -> Norm | None:
+    return next((stage for stage in setup.stages if isinstance(stage, Norm)), None)
+
+
+def folds(setup: Setup) -> Iterator[Change]:
+    """What goes wrong when a norm is folded into weights and bias."""
+    right = _norm(setup)
+    if right is None:
+        return
+
+    def one(id_: str, change: Callable[[Norm], Stage | None], cost: float, /, **given: object):
+        return Change(id_, "after", _swap(change), given, cost)
+
+    yield one("norm.missing", lambda n: None, 1.0)
+    for eps in (1e-5, 1e-3, 1e-6, 1e-4, 1e-2, 1e-8, 1e-12, 0.0, 2e-5, 1.001e-5):
+        if eps != right.eps:
+            yield one(
+                "norm.epsilon", lambda n, e=eps: replace(n, eps=e), 1.1, eps=eps, right=right.eps
+            )
+    yield one("norm.parts_missing", lambda n: replace(n, gamma=0 * n.gamma + 1), 1.1, part="gamma")
+    yield one("norm.parts_missing", lambda n: replace(n, beta=0 * n.beta), 1.1, part="beta")
+    yield one("norm.parts_missing", lambda n: replace(n, mean=0 * n.mean), 1.1, part="mean")
+    yield one(
+        "norm.parts_missing", lambda n: replace(n, var=0 * n.var + 1 - n.eps), 1.1, part="var"
+    )
+    yield one("norm.no_root", lambda n: replace(n, var=(n.var + n.eps) ** 2 - n.eps), 1.2)
+    yield one("norm.parts_swapped", lambda n: replace(n, gamma=n.beta, beta=n.gamma), 1.2,
+              parts=("gamma", "beta"))
+    yield one("norm.parts_swapped", lambda n: replace(n, mean=n.var, var=np.abs(n.mean)), 1.3,
+              parts=("mean", "var"))
+    yield one("norm.outside_root", lambda n: Affine(
+        n.gamma / (np.sqrt(n.var) + n.eps),
+        n.beta - n.mean * n.gamma / (np.sqrt(n.var) + n.eps),
+    ), 1.2)
+    yield one("norm.mean_added", lambda n: replace(n, mean=-n.mean), 1.2)
+    yield one("norm.shift_unscaled", lambda n: Affine(_scale(n), n.beta - n.mean), 1.2)
+    yield one("norm.scale_only", lambda n: Affine(_scale(n), 0 * n.beta), 1.2)
+    yield one("norm.twice", lambda n: Local(lambda s: n(n(s))), 1.3)
+    for by in (1, -1):
+        yield one(
+            "norm.channel",
+            lambda n, by=by: Norm(*(np.roll(p, -by) for p in (n.gamma, n.beta, n.mean, n.var)),
+                                  n.eps),
+            1.4,
+            by=by,
+        )
+    yield one(
+        "norm.channel",
+        lambda n: Norm(*(p[::-1] for p in (n.gamma, n.beta, n.mean, n.var)), n.eps),
+        1.4,
+        by="reversed",
+    )
+    count = setup.size[0] * setup.size[-1] * setup.x.shape[0] if setup.axes > 1 else setup.size[0]
+    if count > 1:
+        yield one(
+            "norm.unbiased", lambda n: replace(n, var=n.var * count / (count - 1)), 1.4, of=count
+        )
+        yield one(
+            "norm.unbiased", lambda n: replace(n, var=n.var * (count - 1) / count), 1.45, of=count
+        )
+    add = next((stage for stage in setup.stages if isinstance(stage, Add)), None)
+    if add is None:
+        return
+
+    def without_add(change: Callable[[Norm, Add], Stage]) -> Callable[[Setup], Setup | None]:
+        def make(s: Setup) -> Setup | None:
+            bias = next((one for one in s.stages if isinstance(one, Add)), None)
+            if bias is None:
+                return None
+            stages = [one for one in s.stages if one is not bias]
+            done = [change(one, bias) if isinstance(one, Norm) else one for one in stages]
+            return s.but(stages=tuple(done))
+
+        return make
+
+    yield Change(
+        "norm.bias_lost", "after", without_add(lambda n, b: n), {}, 0.9
+    )
+    yield Change(
+        "norm.bias_unscaled",
+        "after",
+        without_add(lambda n, b: Affine(_scale(n), n.beta - n.mean * _scale(n) + b.amounts)),
+        {},
+        0.9,
+    )
+    yield Change(
+        "norm.shift_lost",
+        "after",
+        without_add(lambda n, b: Affine(_scale(n), b.amounts)),
+        {},
+        1.2,
+    )
+    yield Change(
+        "norm.shift_lost",
+        "after",
+        without_add(lambda n, b: Affine(_scale(n), b.amounts * _scale(n))),
+        {"bias": "scaled"},
+        1.25,
+    )
+
+
+def _scale(norm: Norm) -> Array:
+    return norm.gamma / np.sqrt(norm.var + norm.eps)
+
+
+def statistics(setup: Setup) -> Iterator[Change]:
+    """The mean and variance of this very batch in place of the running ones."""
+    right = _norm(setup)
+    if right is None:
+        return
+    for over in ("batch", "sample"):
+        if over == "sample" and setup.x.shape[0] == 1:
+            continue
+        for eps in dict.fromkeys((right.eps, 1e-5)):
+
+            def make(s: Setup, over: str = over, eps: float = eps) -> Setup:
+                before = _until_norm(s)
+                stage = Local(_own(before, over, eps, _norm(s)))
+                return s.but(
+                    stages=tuple(stage if isinstance(one, Norm) else one for one in s.stages)
+                )
+
+            yield Change("norm.training", "after", make, {"over": over}, 1.0)
+
+
+def _until_norm(setup: Setup) -> Setup:
+    kept: list[Stage] = []
+    for stage in setup.stages:
+        if isinstance(stage, Norm):
+            break
+        kept.append(stage)
+    return setup.but(stages=tuple(kept), y_maps=())
+
+
+def _own(before: Setup, over: str, eps: float, norm: Norm | None) -> Callable[[Sums], Sums]:
+    """Return a stage that normalises by the statistics of a setup's whole output."""
+    cache: list[tuple[Array, Array]] = []
+
+    def stage(sums: Sums) -> Sums:
+        from convtrace.mismatch.whole import whole
+
+        if not cache:
+            values = whole(before).values
+            axes = tuple(a for a in range(values.ndim) if a != 1 and (over == "batch" or a != 0))
+            mean, var = values.mean(axes), values.var(axes)
+            cache.append((np.atleast_1d(mean), np.atleast_1d(var)))
+        mean, var = cache[0]
+        at = sums.channel if over == "batch" else (sums.at[0], sums.channel)
+        scale = 1 / np.sqrt(var[at] + eps)
+        if norm is not None:
+            scale = scale * norm.gamma[sums.channel]
+        values = (sums.values - mean[at]) * scale
+        size = (sums.magnitude + np.abs(mean[at])) * np.abs(scale) * 2
+        if norm is not None:
+            values = values + norm.beta[sums.channel]
+            size = size + np.abs(norm.beta[sums.channel])
+        # Statistics are sums themselves, and may be added in the lower precision.
+        return sums.to(values, 4 * size)
+
+    return stage

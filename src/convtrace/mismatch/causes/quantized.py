@@ -1,0 +1,244 @@
+"""Quantized convolutions: zero points, rounding, saturation, overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from convtrace.mismatch.change import Change
+from convtrace.mismatch.quantization import LIMITS, ROUNDINGS, Less, Requantize
+from convtrace.mismatch.setup import Op, Setup
+from convtrace.mismatch.stages import Add, Local, Sums
+
+
+def _requantize(setup: Setup) -> Requantize | None:
+    return next((stage for stage in setup.stages if isinstance(stage, Requantize)), None)
+
+
+def _swapped(change: Any) -> Any:
+    def make(setup: Setup) -> Setup:
+        return setup.but(
+            stages=tuple(change(s) if isinstance(s, Requantize) else s for s in setup.stages)
+        )
+
+    return make
+
+
+def _without(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    return tuple(op for op in ops if not isinstance(op, Less))
+
+
+def _zero(ops: tuple[Op, ...]) -> Less | None:
+    return next((op for op in ops if isinstance(op, Less)), None)
+
+
+def zero_points(setup: Setup) -> Iterator[Change]:
+    """A zero point ignored, added instead of subtracted, or missing on the padding."""
+    if (stage := _requantize(setup)) is None:
+        return
+    x, w = _zero(setup.x_ops), _zero(setup.w_ops)
+    if x is not None and np.any(x.zero):
+        yield Change(
+            "quantized.zero_point",
+            "x",
+            lambda s: s.but(x_ops=_without(s.x_ops)),
+            {"of": "input"},
+            1.0,
+        )
+        yield Change(
+            "quantized.padding",
+            "x",
+            lambda s: s.but(fill=-float(x.zero[0])),
+            {"value": 0, "right": float(x.zero[0])},
+            1.0,
+        )
+
+        def unpadded(s: Setup) -> Setup:
+            return s.but(x_ops=_without(s.x_ops), fill=float(x.zero[0]))
+
+        yield Change("quantized.zero_point", "x", unpadded, {"of": "products"}, 1.3)
+        added = Less(-x.zero, x.axis)
+        yield Change(
+            "quantized.zero_point_sign",
+            "x",
+            lambda s: s.but(x_ops=tuple(added if o is _zero(s.x_ops) else o for o in s.x_ops)),
+            {"of": "input"},
+            1.2,
+        )
+    if w is not None and np.any(w.zero):
+        yield Change(
+            "quantized.zero_point",
+            "w",
+            lambda s: s.but(w_ops=_without(s.w_ops)),
+            {"of": "weights"},
+            1.0,
+        )
+        if len(w.zero) > 1:
+            first = Less(w.zero[:1], w.axis)
+            yield Change(
+                "quantized.zero_point",
+                "w",
+                lambda s: s.but(w_ops=tuple(first if isinstance(o, Less) else o for o in s.w_ops)),
+                {"of": "weights, first for all"},
+                1.1,
+            )
+    if x is not None and w is not None and np.any(x.zero) and np.any(w.zero):
+        yield Change(
+            "quantized.zero_point",
+            "xw",
+            lambda s: s.but(x_ops=_without(s.x_ops), w_ops=_without(s.w_ops)),
+            {"of": "input and weights"},
+            1.2,
+        )
+        yield Change(
+            "quantized.zero_point",
+            "xw",
+            lambda s: s.but(
+                x_ops=tuple(Less(w.zero[:1], 1) if isinstance(o, Less) else o for o in s.x_ops),
+                w_ops=tuple(Less(x.zero[:1], 0) if isinstance(o, Less) else o for o in s.w_ops),
+            ),
+            {"of": "swapped"},
+            1.4,
+        )
+    if np.any(np.asarray(stage.quant.y_zero)):
+        yield Change(
+            "quantized.zero_point",
+            "after",
+            _swapped(lambda s: replace(s, quant=replace(s.quant, y_zero=0))),
+            {"of": "output"},
+            1.0,
+        )
+        yield Change(
+            "quantized.zero_point_sign",
+            "after",
+            _swapped(
+                lambda s: replace(s, quant=replace(s.quant, y_zero=-np.asarray(s.quant.y_zero)))
+            ),
+            {"of": "output"},
+            1.2,
+        )
+
+
+def requantization(setup: Setup) -> Iterator[Change]:
+    """Another rounding, saturation that is missing or at other limits, a wrong scale."""
+    if (right := _requantize(setup)) is None:
+        return
+    for name in ROUNDINGS:
+        if name != right.rounding:
+            yield Change(
+                "quantized.rounding",
+                "after",
+                _swapped(lambda s, n=name: replace(s, rounding=n)),
+                {"how": name, "right": right.rounding},
+                1.0,
+            )
+    for name in ("half to even", "towards zero", "down", "half away from zero"):
+        yield Change(
+            "quantized.rounding_early",
+            "after",
+            _swapped(lambda s, n=name: replace(s, early=True, rounding=n)),
+            {"how": name},
+            1.4,
+        )
+    yield Change(
+        "quantized.saturation", "after", _swapped(lambda s: replace(s, wraps=True)), {}, 1.0
+    )
+    own = LIMITS[right.quant.dtype]
+    others = {**LIMITS, "int8 narrow": (-127, 127), "7 bits": (0, 127), "4 bits": (-8, 7)}
+    others["uint4"] = (0, 15)
+    for name, limits in others.items():
+        if limits != own:
+            yield Change(
+                "quantized.limits",
+                "after",
+                _swapped(lambda s, n=limits: replace(s, limits=n)),
+                {"name": name, "limits": limits, "right": own},
+                1.2,
+            )
+    yield Change(
+        "quantized.relu",
+        "after",
+        _swapped(lambda s: replace(s, relu=not s.relu)),
+        {"fused": not right.relu},
+        1.1,
+    )
+    q = right.quant
+    x, w, y = (np.asarray(s, dtype=np.float64).reshape(-1) for s in (q.x_scale, q.w_scale, q.y_scale))
+    ratios: dict[str, Any] = {
+        "without input scale": w / y,
+        "without weight scale": x / y,
+        "without output scale": x * w,
+        "inverse output scale": x * w * y,
+        "inverse input scale": w / x / y,
+    }
+    if len(w) > 1:
+        ratios["first channel's scale for all"] = x * w[0] / y
+        ratios["channels' scales reversed"] = x * w[::-1] / y
+        ratios["mean scale"] = x * w.mean() / y
+        ratios["largest scale"] = x * w.max() / y
+        ratios["channels' scales shifted"] = x * np.roll(w, -1) / y
+    ratios["power of two"] = 2.0 ** np.rint(np.log2(np.abs(x * w / y)))
+    for word, ratio in ratios.items():
+        if not np.allclose(ratio, x * w / y, rtol=1e-12):
+            yield Change(
+                "quantized.scale",
+                "after",
+                _swapped(lambda s, r=ratio: replace(s, ratio=r)),
+                {"how": word},
+                1.2,
+            )
+
+    def bias_late(s: Setup) -> Setup | None:
+        """Add the integer bias after requantization, as if it were in units of the output."""
+        add = next((one for one in s.stages if isinstance(one, Add)), None)
+        if add is None:
+            return None
+        rest = tuple(one for one in s.stages if one is not add)
+
+        def stage(sums: Sums) -> Sums:
+            low, high = LIMITS[right.quant.dtype]
+            values = np.clip(sums.values + add.amounts[sums.channel], low, high)
+            return sums.to(values, sums.magnitude)
+
+        return s.but(stages=(*rest, Local(stage)))
+
+    if any(isinstance(stage, Add) for stage in setup.stages):
+        yield Change("quantized.bias_unscaled", "after", bias_late, {}, 1.2)
+
+
+def accumulators(setup: Setup) -> Iterator[Change]:
+    """Accumulators that overflow or saturate."""
+    names = {16: "int16", -16: "int16", 8: "int8", -8: "int8", 24: "24 bits", 32: "int32"}
+    for bits, name in names.items():
+        wraps = bits > 0
+        given = {"name": name, "wraps": wraps}
+        if _requantize(setup) is not None:
+            if bits == 32:
+                continue
+            yield Change(
+                "quantized.accumulator",
+                "after",
+                _swapped(lambda s, b=bits: replace(s, accumulator=b)),
+                given,
+                1.2,
+            )
+        else:
+            yield Change(
+                "quantized.accumulator",
+                "after",
+                lambda s, b=bits: s.but(stages=(*s.stages, Local(_wrap(b)))),
+                given,
+                1.5,
+            )
+
+
+def _wrap(bits: int) -> Any:
+    from convtrace.mismatch.quantization import wrapped
+
+    def stage(sums: Sums) -> Sums:
+        return sums.to(wrapped(sums.values, bits), sums.magnitude)
+
+    return stage

@@ -1,0 +1,189 @@
+"""From a problem to the report: judge every element, then look for the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.exact import FORMATS
+from convtrace.mismatch.apart import apart
+from convtrace.mismatch.causes import candidates
+from convtrace.mismatch.compare import Compared, compared
+from convtrace.mismatch.fits import fitted
+from convtrace.mismatch.judgement import judged
+from convtrace.mismatch.pattern import pattern
+from convtrace.mismatch.precision import arithmetic_of, fitting
+from convtrace.mismatch.problem import Problem
+from convtrace.mismatch.report import Cause, Report
+from convtrace.mismatch.search import Found, Judge, Search
+from convtrace.mismatch.shapes import misshapen, other_settings
+from convtrace.mismatch.spread import MARGIN
+from convtrace.mismatch.stages import Sums
+from convtrace.mismatch.whole import linear_whole, whole
+
+Array = NDArray[Any]
+
+ENOUGH = 24.0
+"""Bits of evidence from which on a cause is proved and no chance hit."""
+
+
+def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
+    """Judge an output, and name the cause where it is wrong."""
+    if problem.observed.shape != problem.setup.shape:
+        return misshapen(problem, tick, diagnose)
+    linear = linear_whole(problem.setup)
+    sums = whole(problem.setup, linear)
+    found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
+    report, wrong = judged(problem, sums, found)
+    tick()
+    usual = report.spread is None or report.spread.usual
+    if report.verdict != "mismatch" and usual:
+        return report
+    if not problem.extra.get("settled"):
+        settled = other_settings(problem, tick)
+        if settled is not None:
+            return diagnose(settled, tick)
+    return explained(problem, report, wrong, found, linear, tick)
+
+
+def explained(
+    problem: Problem,
+    report: Report,
+    wrong: Array,
+    right: Compared,
+    linear: Sums,
+    tick: Callable[[], None],
+) -> Report:
+    """Add the causes to a report, or the pattern of the residual."""
+    judge = judge_of(problem, report)
+    hidden = not wrong.any()
+    badness = right.ratio
+    if hidden:
+        # Every element is inside its bound, but together they are further out than rounding goes.
+        badness = np.abs(right.quotient) / judge.limit
+        wrong = badness > 0.5 * badness.max()
+    search = Search(problem.setup, judge, wrong, badness, tick, linear)
+    listed = candidates(problem.setup)
+    found = search.verify(search.singles(listed))
+    # A fit can be all that a listed cause is and more, so that it is no rival of one.
+    found = found or search.verify(search.singles(fitted(search, right)))[:1]
+    if found:
+        return _named(problem, report, found, search)
+    ran = fitting(problem, right)
+    if ran is not None:
+        cause = Cause("precision.arithmetic", {"arithmetic": ran.describe()}, proved=True)
+        verdict = "mismatch" if problem.explicit else "rounding"
+        found_again, _ = judged(
+            problem.but(arithmetic=ran), whole(problem.setup, linear), _again(problem, ran, linear)
+        )
+        return replace(found_again, verdict=verdict, explanations=((cause,),))
+    if problem.extra.get("shallow"):
+        return replace(report, verdict="mismatch")
+    found = search.verify(search.pairs(listed))
+    if found:
+        return _named(problem, report, found, search)
+    lower = _in_lower_precision(problem, listed, wrong, badness, tick)
+    if lower is not None:
+        return lower
+    if _transformed(problem, right, linear):
+        notes = (*report.notes, ("diff.note.transform", {}))
+        return replace(report, verdict="rounding", notes=notes)
+    return replace(
+        report, verdict="mismatch", pattern=pattern(problem.setup, right, wrong)
+    )
+
+
+def judge_of(problem: Problem, report: Report) -> Judge:
+    """Return what candidates are judged by."""
+    limit = float("inf") if report.spread is None else MARGIN * report.spread.expected
+    return Judge(problem.observed, problem.arithmetic, problem.count, problem.stored, limit)
+
+
+def _again(problem: Problem, arithmetic: Any, linear: Sums) -> Compared:
+    sums = whole(problem.setup, linear)
+    return compared(problem.observed, sums, arithmetic, problem.count, problem.stored)
+
+
+def _named(problem: Problem, report: Report, found: list[Found], search: Search) -> Report:
+    """Put what was found into the report."""
+    alone = len(found) == 1
+    explanations = tuple(
+        tuple(
+            Cause(change.id, change.parameters, proved=alone and one.bits >= ENOUGH)
+            for change in one.changes
+        )
+        for one in found
+    )
+    report = replace(report, verdict="mismatch", explanations=explanations)
+    if not alone:
+        report = replace(report, apart=apart(search.base, found))
+    rounds = [
+        all(c.id in ("precision.operands", "precision.result") for c in causes)
+        for causes in explanations
+    ]
+    if all(rounds) and not problem.explicit and problem.arithmetic is not None:
+        # A lower precision than the dtypes promise is no bug; it is what ran.
+        ran = arithmetic_of(problem, explanations[0])
+        sums = whole(problem.setup, search.linear)
+        again, _ = judged(problem.but(arithmetic=ran), sums, _again(problem, ran, sums))
+        if again.verdict != "mismatch":
+            return replace(
+                again, verdict="rounding", explanations=explanations, apart=report.apart
+            )
+        return replace(report, verdict="rounding", arithmetic=ran)
+    return report
+
+
+def _in_lower_precision(
+    problem: Problem,
+    listed: list[Any],
+    wrong: Array,
+    badness: Array,
+    tick: Callable[[], None],
+) -> Report | None:
+    """Look for single causes in an output that was computed in a lower precision as well."""
+    from convtrace.mismatch.precision import lower, operands
+
+    for ran in (*lower(problem), *operands(problem)):
+        other = problem.but(arithmetic=ran)
+        linear = linear_whole(problem.setup)
+        sums = whole(problem.setup, linear)
+        right = compared(problem.observed, sums, ran, problem.count, problem.stored)
+        report, bad = judged(other, sums, right)
+        if report.verdict != "mismatch":
+            continue
+        judge = judge_of(other, report)
+        search = Search(problem.setup, judge, bad, right.ratio, tick, linear)
+        usual = [c for c in listed if not c.id.startswith("precision.")]
+        found = search.verify(search.singles(usual))
+        if found:
+            return _named(other.but(explicit=True), report, found, search)
+    return None
+
+
+def _transformed(problem: Problem, right: Compared, linear: Sums) -> bool:
+    """Whether residuals are those of a kernel that transforms its numbers first.
+
+    FFT and Winograd round in proportion to the largest sums, not to each one. Residuals of a few
+    units of these, everywhere and unrelated to the values, are no bug that anyone could find.
+    """
+    if problem.arithmetic is None:
+        return False
+    residual = right.residual
+    if not np.isfinite(residual).all():
+        return False
+    unit = FORMATS[problem.arithmetic.accumulate].unit
+    largest = float(np.max(linear.magnitude))
+    if float(np.abs(residual).max()) > 16 * unit * largest:
+        return False
+    moved = residual != 0
+    if moved.mean() < 0.5 or right.values.std() == 0:
+        return False
+    values, left = right.values.reshape(-1), residual.reshape(-1)
+    together = abs(float(np.corrcoef(values, left)[0, 1]))
+    size = np.sqrt((np.moveaxis(residual, 1, 0).reshape(residual.shape[1], -1) ** 2).mean(1))
+    return together < 0.5 and bool(size.max() <= 8 * np.median(size))

@@ -1,0 +1,131 @@
+"""Which arithmetic explains an output that the one that was assumed does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.arithmetic import Arithmetic
+from convtrace.exact import FORMATS
+from convtrace.mismatch.compare import Compared, compared
+from convtrace.mismatch.problem import Problem
+from convtrace.mismatch.report import Cause
+from convtrace.mismatch.sample import positions
+from convtrace.mismatch.spread import MARGIN, expected_size
+from convtrace.mismatch.stages import rounded
+from convtrace.mismatch.whole import whole
+
+Array = NDArray[Any]
+
+
+def operands(problem: Problem) -> Iterator[Arithmetic]:
+    """List arithmetics whose operands are rounded before they are multiplied."""
+    if problem.arithmetic is None or problem.explicit:
+        return
+    result = _narrower("float32", stored_format(problem))
+    for name in ("tf32", "float16", "bfloat16"):
+        if FORMATS[name].precision < FORMATS[problem.arithmetic.operands].precision:
+            yield Arithmetic(name, "float32", result)
+
+
+def lower(problem: Problem) -> Iterator[Arithmetic]:
+    """List arithmetics that add in a lower precision than the assumed one, from the finest on.
+
+    Operands of lower precision are not among them: how they were rounded can be tried, and is.
+    """
+    if (assumed := problem.arithmetic) is None:
+        return
+    result = stored_format(problem)
+    seen = {assumed}
+    ladder = [
+        Arithmetic("float32", "float32", _narrower("float32", result)),
+        Arithmetic("float16", "float16", "float16"),
+        Arithmetic("float32", "float16", "float16"),
+        Arithmetic("bfloat16", "bfloat16", "bfloat16"),
+        Arithmetic("float32", "bfloat16", "bfloat16"),
+    ]
+    for one in ladder:
+        finer = FORMATS[one.operands].precision > FORMATS[assumed.operands].precision
+        if one in seen or finer:
+            continue
+        if FORMATS[one.accumulate].precision < 24 and result != one.result:
+            continue  # what such an accumulator holds lies on its grid
+        seen.add(one)
+        yield one
+
+
+def _narrower(left: str, right: str) -> str:
+    return min(left, right, key=lambda name: FORMATS[name].precision)
+
+
+def stored_format(problem: Problem) -> str:
+    """Return the narrowest format that holds every observed number: what it was once stored in."""
+    values = problem.observed[np.isfinite(problem.observed)]
+    if values.size < 8 or (values == np.rint(values)).all():
+        return problem.arithmetic.result if problem.arithmetic else "float64"
+    bias = 0.0
+    for name in ("bfloat16", "float16", "float32"):
+        with np.errstate(all="ignore"):
+            if (rounded(values - bias, name) == values).all():
+                return name
+    return problem.arithmetic.result if problem.arithmetic else "float64"
+
+
+def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
+    """Return the arithmetic in whose rounding the residuals lie as its rounding does, if any."""
+    if problem.arithmetic is None or not np.isfinite(right.residual).all():
+        return None
+    if not _everywhere(right):
+        return None
+    sums = whole(problem.setup)
+    at = positions(np.ones(right.values.shape, dtype=np.bool_), np.abs(right.values), 32, seed=5)
+    for one in lower(problem):
+        found = compared(problem.observed, sums, one, problem.count, problem.stored)
+        if not found.inside.all():
+            continue
+        expected = expected_size(problem.setup, at, one, problem.count, problem.stored)
+        if expected / 16 <= found.size <= MARGIN * expected:
+            return one
+    return None
+
+
+def _everywhere(right: Compared) -> bool:
+    """Whether residuals are as large in one place as in another, and unrelated to the values."""
+    residual, values = right.residual, right.values
+    if residual.size < 8:
+        return False
+    quotient = right.quotient
+    if np.mean(quotient != 0) < 0.3:
+        return False
+    for axis in range(residual.ndim):
+        rows = np.moveaxis(quotient, axis, 0).reshape(quotient.shape[axis], -1)
+        if rows.shape[1] < 16:
+            continue
+        size = np.sqrt((rows**2).mean(1))
+        if size.max() > 5 * np.median(size):
+            return False
+    spread = float(values.std()) * float(residual.std())
+    if not spread:
+        return True
+    together = float(np.mean((values - values.mean()) * (residual - residual.mean()))) / spread
+    return abs(together) < 0.7
+
+
+def arithmetic_of(problem: Problem, causes: tuple[Cause, ...]) -> Arithmetic:
+    """Return the arithmetic that causes of lower precision amount to."""
+    assumed = problem.arithmetic
+    assert assumed is not None
+    operands, result = assumed.operands, assumed.result
+    for cause in causes:
+        name = str(cause.parameters["format"])
+        if cause.id == "precision.result" or "result" in str(cause.parameters.get("of", "")):
+            result = _narrower(result, name)
+        if cause.id == "precision.operands":
+            operands = _narrower(operands, name)
+    accumulate = assumed.accumulate
+    if FORMATS[operands].precision <= 24 and FORMATS[accumulate].precision > 24:
+        accumulate = "float32"
+    return Arithmetic(operands, accumulate, result)

@@ -1,0 +1,41 @@
+"""Which elements a candidate is tried on before all of them are computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+FIRST, SECOND = 4, 64
+"""Elements of the first and of the second sample."""
+
+
+def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[Array, ...]:
+    """Choose positions: three of four that are wrong, where there are as many, the rest right.
+
+    Args:
+        wrong: Which elements are wrong, of the output's shape.
+        weight: How wrong each is; the worst one is always taken.
+        count: How many to choose.
+        seed: Of the draw.
+
+    Returns:
+        One array `(count,)` or shorter for each axis.
+    """
+    draw = np.random.default_rng(seed)
+    bad = np.flatnonzero(wrong)
+    good = np.flatnonzero(~wrong.reshape(-1))
+    take = min(len(bad), max(count - len(good), count * 3 // 4))
+    chosen: list[int] = []
+    if take:
+        worst = bad[int(np.argmax(weight.reshape(-1)[bad]))]
+        rest = bad[bad != worst]
+        others = draw.choice(rest, min(take - 1, len(rest)), replace=False)
+        chosen = [int(worst), *others.tolist()]
+    spare = min(count - len(chosen), len(good))
+    if spare:
+        chosen += draw.choice(good, spare, replace=False).tolist()
+    return tuple(np.unravel_index(np.array(chosen, dtype=np.int64), wrong.shape))

@@ -1,0 +1,288 @@
+"""The search: every candidate on a few elements, the survivors on more, the last ones on all."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.arithmetic import Arithmetic
+from convtrace.exact import FORMATS, gamma
+from convtrace.mismatch.change import Change
+from convtrace.mismatch.compare import Compared, compared
+from convtrace.mismatch.sample import FIRST, SECOND, positions
+from convtrace.mismatch.setup import Setup
+from convtrace.mismatch.stages import Sums
+from convtrace.mismatch.whole import linear_whole, whole
+
+Array = NDArray[Any]
+Changes = tuple[Change, ...]
+
+FURTHEST = 4.0
+"""How far out of the spread of rounding a single element may lie."""
+
+MOST = 8
+"""Most explanations that are computed in whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What a candidate has to reproduce, and how exactly.
+
+    Attributes:
+        observed: The observed output, `(N, C_out, *spatial)`.
+        arithmetic: Formats of the computation; None for integers.
+        count: Summands of one number.
+        stored: Format of the operands as they are stored.
+        limit: Largest spread that rounding explains, in units of what is typical.
+    """
+
+    observed: Array
+    arithmetic: Arithmetic | None
+    count: int
+    stored: str
+    limit: float = math.inf
+
+    def compare(self, sums: Sums, target: Array) -> Compared:
+        """Compare part of the observed output with sums."""
+        most = FURTHEST * self.limit
+        return compared(target, sums, self.arithmetic, self.count, self.stored, most)
+
+    def plausible(self, sums: Sums, target: Array) -> Array:
+        """Tell quickly which numbers may be inside their bound; none that are is left out."""
+        if self.arithmetic is None:
+            return np.abs(sums.values - target) <= sums.extra
+        return np.abs(sums.values - target) <= (
+            self._share * sums.magnitude
+            + self._last * (np.abs(sums.values) + np.abs(target))
+            + (sums.extra + self._least)
+        )
+
+    @cached_property
+    def _share(self) -> float:
+        assert self.arithmetic is not None
+        accumulate = FORMATS[self.arithmetic.accumulate].unit
+        operands, stored = FORMATS[self.arithmetic.operands], FORMATS[self.stored]
+        error = gamma(self.count + 10, accumulate) + gamma(self.count + 10, 2.0**-53)
+        if operands.precision < stored.precision:
+            error += 3 * operands.unit * (1 + error)
+        if self.arithmetic.partial_sums:
+            error += gamma(self.count, FORMATS[self.arithmetic.result].unit) * (1 + error)
+        return 1.001 * error
+
+    @cached_property
+    def _last(self) -> float:
+        assert self.arithmetic is not None
+        return 2 * FORMATS[self.arithmetic.result].unit
+
+    @cached_property
+    def _least(self) -> float:
+        assert self.arithmetic is not None
+        formats = (FORMATS[self.arithmetic.accumulate], FORMATS[self.arithmetic.result])
+        return 2 * self.count * max(fmt.smallest for fmt in formats)
+
+    def accepts(self, found: Compared) -> bool:
+        """Whether all elements are inside their bound, and all together spread like rounding."""
+        return bool(found.inside.all()) and found.size <= self.limit
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """An explanation that reproduces the whole output.
+
+    Attributes:
+        changes: The mistakes, which act together.
+        setup: The setup with them.
+        compared: The output against it.
+        bits: How unlikely it is that it reproduces the output by chance, in bits.
+    """
+
+    changes: Changes
+    setup: Setup
+    compared: Compared
+    bits: float
+
+    @property
+    def cost(self) -> float:
+        """How far-fetched it is."""
+        return sum(change.cost for change in self.changes)
+
+
+class Search:
+    """Candidates against one observed output.
+
+    Args:
+        base: The setup that is right.
+        judge: What is to be reproduced.
+        wrong: Which elements are wrong.
+        badness: How wrong each is.
+        tick: Called after each part of the work.
+        linear: Bare sums of the base at all positions, where they are known.
+    """
+
+    def __init__(
+        self,
+        base: Setup,
+        judge: Judge,
+        wrong: Array,
+        badness: Array,
+        tick: Callable[[], None],
+        linear: Sums | None = None,
+    ) -> None:
+        self.base, self.judge, self.tick, self.linear = base, judge, tick, linear
+        self.badness = badness
+        self.tried = 0
+        usable = np.isfinite(judge.observed)
+        self.samples = tuple(
+            positions(wrong & usable, np.where(usable, badness, -1.0), count, seed)
+            for seed, count in enumerate((FIRST, SECOND))
+        )
+        self.targets = tuple(judge.observed[at] for at in self.samples)
+
+    @cached_property
+    def base_sums(self) -> tuple[Sums, ...]:
+        """Bare sums of the base at both samples."""
+        return tuple(self.base.linear(self.base.origin(at)) for at in self.samples)
+
+    def fits(self, changes: Changes, level: int) -> Setup | None:
+        """Try changes on one of the samples; return the setup if they reproduce it."""
+        setup = applied(self.base, changes)
+        if setup is None:
+            return None
+        try:
+            if all(change.side == "after" for change in changes):
+                sums = setup.finish(self.base_sums[level])
+            else:
+                sums = setup.sample(self.samples[level])
+        except (IndexError, ValueError):
+            return None  # the change does not suit these shapes
+        with np.errstate(all="ignore"):
+            if not self.judge.plausible(sums, self.targets[level]).all():
+                return None
+        found = self.judge.compare(sums, self.targets[level])
+        return setup if found.inside.all() else None
+
+    def singles(self, candidates: Iterable[Change]) -> list[Changes]:
+        """Return the single changes that reproduce both samples."""
+        found: list[Changes] = []
+        for number, change in enumerate(candidates):
+            self.tried += 1
+            if number % 32 == 31:
+                self.tick()
+            if self.fits((change,), 0) is not None and self.fits((change,), 1) is not None:
+                found.append((change,))
+        return found
+
+    def pairs(self, candidates: Sequence[Change]) -> list[Changes]:
+        """Return the pairs of changes that reproduce both samples."""
+        from convtrace.mismatch.pairs import promising
+
+        found: list[Changes] = []
+        for pair in promising(self, candidates):
+            if self.fits(pair, 0) is not None and self.fits(pair, 1) is not None:
+                found.append(pair)
+        return found
+
+    def verify(self, survivors: Iterable[Changes]) -> list[Found]:
+        """Compute survivors in whole; return those that reproduce every element, simplest first."""
+        found: list[Found] = []
+        ordered = sorted(survivors, key=lambda changes: sum(c.cost for c in changes))
+        for changes in self.distinct(ordered):
+            if len(found) >= MOST:
+                break
+            self.tick()
+            setup = applied(self.base, changes)
+            if setup is None:
+                continue
+            untouched = all(change.side == "after" for change in changes)
+            linear = self.linear if untouched and self.linear is not None else linear_whole(setup)
+            try:
+                result = self.judge.compare(whole(setup, linear), self.judge.observed)
+            except (IndexError, ValueError):
+                continue
+            if self.judge.accepts(result):
+                found.append(Found(changes, setup, result, self.evidence()))
+        if len(found) > 1:
+            # Where one fits like rounding and another only just, the other one is no explanation.
+            best = min(one.compared.size for one in found)
+            floor = 0.25 * self.judge.limit if math.isfinite(self.judge.limit) else 0.0
+            found = [one for one in found if one.compared.size <= max(6 * best, floor)]
+        return found
+
+    def evidence(self) -> float:
+        """Estimate how unlikely a chance hit is: bits by which wrong elements are pinned down."""
+        ratio = self.badness[np.isfinite(self.badness)]
+        ratio = ratio[ratio > 1]
+        bits = float(np.minimum(np.log2(ratio) + 1, 20).sum()) if ratio.size else 0.0
+        return bits - math.log2(max(self.tried, 2))
+
+    def distinct(self, survivors: Sequence[Changes]) -> Iterator[Changes]:
+        """Leave out what computes the same as a simpler one, whatever the numbers are."""
+        other = scrambled(self.base)
+        at = positions(
+            np.ones(other.shape, dtype=np.bool_), np.zeros(other.shape), 48, seed=7
+        )
+        seen: list[tuple[Changes, Array]] = []
+        for changes in survivors:
+            setup = applied(other, changes)
+            try:
+                values = None if setup is None else setup.sample(at).values
+            except (IndexError, ValueError):
+                values = None
+            if values is None:
+                yield changes
+                continue
+            if any(_same(values, earlier) for _, earlier in seen):
+                continue
+            seen.append((changes, values))
+            yield changes
+
+
+def _same(left: Array, right: Array) -> bool:
+    return bool(np.allclose(left, right, rtol=1e-9, atol=1e-9, equal_nan=True))
+
+
+def applied(base: Setup, changes: Changes) -> Setup | None:
+    """Return the setup with changes made one after the other; None where one does not apply."""
+    setup: Setup | None = base
+    for change in changes:
+        setup = change.make(setup) if setup is not None else None
+    return setup
+
+
+def scrambled(base: Setup, seed: int = 3) -> Setup:
+    """Return the same computation on other numbers, of similar size but without any symmetry."""
+    draw = np.random.default_rng(seed)
+
+    def like(array: Array | None) -> Array | None:
+        if array is None:
+            return None
+        spread = float(np.abs(array[np.isfinite(array)]).mean()) if array.size else 1.0
+        drawn = draw.normal(size=array.shape) * (spread or 1.0)
+        whole_numbers = bool((array == np.rint(array)).all())
+        return np.rint(drawn * 4) if whole_numbers else drawn
+
+    from convtrace.mismatch.stages import Add
+
+    x, weight, bias = like(base.x), like(base.weight), like(base.bias)
+    stages = tuple(
+        Add(bias) if isinstance(stage, Add) and bias is not None else stage
+        for stage in base.stages
+    )
+    return base.but(x=x, weight=weight, bias=bias, stages=stages)
+
+
+def ordered(candidates: Iterable[Change]) -> list[Change]:
+    """Return candidates, simplest first."""
+    return sorted(candidates, key=lambda change: change.cost)
+
+
+def combinations(count: int) -> Iterator[tuple[int, int]]:
+    """Return pairs of numbers below `count`."""
+    return itertools.combinations(range(count), 2)

@@ -1,0 +1,1 @@
+"""A small drawing: boxes, texts and lines in points, laid out by measured widths."""

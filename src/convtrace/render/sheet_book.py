@@ -1,0 +1,97 @@
+"""The contents of a workbook: which tensor is on which sheet, and the formulas of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from convtrace.address import Address
+from convtrace.errors import UsageError
+from convtrace.graph import Trace
+from convtrace.render.sheet_formulas import LONGEST_FORMULA, formula
+from convtrace.render.sheet_layout import GUIDE, Cell, Layout, SheetNames
+from convtrace.step import Step, Value
+
+
+@dataclass(frozen=True)
+class Made:
+    """The formulas of one step, in row-major order; None where a number has none.
+
+    Attributes:
+        texts: The formulas.
+        frozen: How many numbers have none.
+    """
+
+    texts: list[str | None]
+    frozen: int
+
+
+class Book:
+    """The sheets of a trace. A parameter gets one only if a formula reads it.
+
+    Args:
+        trace: The run.
+
+    Attributes:
+        trace: The run.
+        layouts: The cells of each tensor that has a sheet, by its name.
+        values: Every tensor of the run, by its name.
+        formulas: The formulas of each step, by its name.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.layouts: dict[str, Layout] = {}
+        self._names = SheetNames()
+        self._names.take(GUIDE)
+        self.values: dict[str, Value] = {
+            **trace.parameters,
+            **trace.inputs,
+            **{name: step.value for name, step in trace.steps.items()},
+        }
+        for name in (*trace.inputs, *trace.steps):
+            self._layout(name)
+        self.formulas = {name: self._made(step) for name, step in trace.steps.items()}
+
+    def place(self, address: Address) -> tuple[str, Cell]:
+        """Return the sheet and the cell of a number."""
+        layout = self._layout(address.step)
+        return layout.sheet, layout.cell(address.index)
+
+    def tensors(self) -> Iterator[tuple[str, str]]:
+        """Yield (name, role) of what has a sheet: inputs, then each step after its parameters.
+
+        The role is `input`, `kernel` or `output`.
+        """
+        done = set(self.trace.inputs)
+        yield from ((name, "input") for name in self.trace.inputs)
+        for step in self.trace.steps.values():
+            for name in step.operands.values():
+                if name in self.layouts and name not in done and name not in self.trace.steps:
+                    done.add(name)
+                    yield name, "kernel"
+            yield step.name, "output"
+
+    def _layout(self, name: str) -> Layout:
+        found = self.layouts.get(name)
+        if found is None:
+            found = Layout(self._names.take(name), self.values[name].shape)
+            self.layouts[name] = found
+        return found
+
+    def _made(self, step: Step) -> Made:
+        texts: list[str | None] = []
+        for index in np.ndindex(step.shape):
+            receipt = self.trace.why(Address(step.name, index))
+            text = formula(step, receipt, self.place)
+            if text is not None and len(text) > LONGEST_FORMULA - 1:
+                raise UsageError(
+                    f"the formula of {receipt.address} is too long for a spreadsheet\n"
+                    f"  {len(receipt.terms):,} terms, {len(text):,} characters; at most "
+                    f"{LONGEST_FORMULA - 1:,}\n"
+                    f'  Save its terms instead: trace.why("{receipt.address}").save("terms.csv").'
+                )
+            texts.append(text)
+        return Made(texts, texts.count(None))

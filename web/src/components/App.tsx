@@ -1,0 +1,45 @@
+/** The page: which parts there are, and in which order. */
+import { useSignalEffect } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import type { State } from "../state";
+import { Detail } from "./Detail";
+import { Header } from "./Header";
+import { ReceiptView } from "./ReceiptView";
+import { Strip } from "./Strip";
+import { Trail } from "./Trail";
+
+export function App({ state }: { state: State }) {
+  const root = useRef<HTMLDivElement>(null);
+  const point = (event: Event): void => {
+    const at = (event.target as Element).closest?.("[data-address]");
+    state.pointed.value = at?.getAttribute("data-address") ?? null;
+  };
+  useSignalEffect(() => {
+    // The language of what is read aloud.
+    root.current?.setAttribute("lang", state.lang.value);
+  });
+  return (
+    <div
+      ref={root}
+      class="convtrace"
+      lang={state.lang.value}
+      data-theme={state.theme.value ?? undefined}
+      onMouseOver={point}
+      onMouseLeave={() => (state.pointed.value = null)}
+      onFocusIn={point}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape" || !state.trail.value.length) return;
+        event.preventDefault();
+        state.back(state.trail.value.length - 1);
+      }}
+    >
+      <Header state={state} />
+      <Strip state={state} />
+      <main>
+        <Trail state={state} />
+        <ReceiptView state={state} />
+      </main>
+      <Detail state={state} />
+    </div>
+  );
+}

@@ -1,0 +1,44 @@
+/** One line about the number under the pointer or the focus, with all its digits. */
+import type { ReceiptDocument } from "../document";
+import { parseAddress } from "../address";
+import { identify } from "../numbers";
+import type { State } from "../state";
+import { isNarrow } from "../text";
+
+export function Detail({ state }: { state: State }) {
+  const text = detailText(state);
+  return text === null ? null : <p class="detail">{text}</p>;
+}
+
+function detailText(state: State): string | null {
+  const pointed = state.pointed.value;
+  const loaded = state.loaded.value;
+  if (!pointed) return null;
+  const receipt = loaded.status === "here" ? loaded.receipt : null;
+  const [address, part] = pointed.split("#") as [string, string?];
+  if (part && receipt?.address === address) return partText(state, receipt, part);
+  const at = parseAddress(pointed);
+  const value = at && state.source.network.tensor(at.step)?.at(at.index);
+  if (value === undefined || value === null) return pointed;
+  return `${pointed} = ${identify(value, receipt ? isNarrow(receipt) : true).text}`;
+}
+
+function partText(state: State, receipt: ReceiptDocument, part: string): string | null {
+  const match = /^(\w+)(?:\[([\d,]+)\])?$/.exec(part);
+  if (!match) return null;
+  const narrow = isNarrow(receipt);
+  const place = (match[2] ?? "").split(",").map(Number);
+  const n = place.reduce((total, p, axis) => total * (receipt.shape[axis] ?? 1) + p, 0);
+  const text = (value: Parameters<typeof identify>[0], narrowly = narrow) => identify(value, narrowly).text;
+  switch (match[1]) {
+    case "product":
+    case "factor": {
+      const left = `${text(receipt.inputs[n]!)} × ${text(receipt.weights[n]!)} = ${text(receipt.products[n]!, false)}`;
+      return `${receipt.sources[n] ?? ""} × ${receipt.weightAddresses[n] ?? state.say("page.heading.factor")}:  ${left}`;
+    }
+    case "channel":
+      return `${state.say("page.part.channel")} = ${text(receipt.channelSums[place[0]!]!, false)}`;
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,184 @@
+/** A grid of numbers: one tab stop, arrow keys move in it, Enter or a click follows a number. */
+import { useState } from "preact/hooks";
+import type { Cell, Sheet } from "../equation";
+import type { State } from "../state";
+import type { CellScale } from "../text";
+
+export interface GridProps {
+  state: State;
+  /** `input`, `kernel`, `products` or `output`: decides the colour. */
+  role: string;
+  label: string;
+  sheet: Sheet;
+  scale: CellScale;
+  /** `data-address`es that light up. */
+  lit?: ReadonlySet<string>;
+  /** Follow the number of a cell; without it, cells are looked at only. */
+  onFollow?: ((cell: Cell) => void) | undefined;
+}
+
+export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridProps) {
+  const { rows, slice } = sheet;
+  const [active, setActive] = useState<readonly [number, number] | null>(null);
+  const [row, column] = active && rows[active[0]]?.[active[1]] ? active : firstStop(rows);
+
+  const move = (event: KeyboardEvent, table: HTMLTableElement): void => {
+    const to = target(event, row, column, rows.length, rows[0]!.length);
+    if (!to) return;
+    event.preventDefault();
+    setActive(to);
+    table.rows[to[0]]?.cells[to[1]]?.focus();
+  };
+
+  const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLTableElement }): void => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      const cell = rows[row]?.[column];
+      if (cell) onFollow?.(cell);
+    } else {
+      move(event, event.currentTarget);
+    }
+  };
+
+  const place = (event: Event): [number, number] | null => {
+    const td = (event.target as Element).closest("td");
+    return td ? [(td.parentElement as HTMLTableRowElement).rowIndex, td.cellIndex] : null;
+  };
+
+  return (
+    <table
+      role="grid"
+      class={`grid ${role}`}
+      aria-label={label}
+      onKeyDown={onKeyDown}
+      onClick={(event) => {
+        const at = place(event);
+        const cell = at && rows[at[0]]?.[at[1]];
+        if (!cell) return;
+        setActive(at);
+        onFollow?.(cell);
+      }}
+      onFocusIn={(event) => {
+        const at = place(event);
+        if (at) setActive(at);
+      }}
+    >
+      <tbody>
+        {rows.map((cells, r) => (
+          <tr key={r} class={r && r % slice === 0 ? "slice" : undefined}>
+            {cells.map((cell, c) => (
+              <GridCell
+                key={c}
+                state={state}
+                cell={cell}
+                scale={scale}
+                lit={cell.key !== null && (lit?.has(cell.key) ?? false)}
+                stop={r === row && c === column}
+                follows={onFollow !== undefined}
+              />
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+interface GridCellProps {
+  state: State;
+  cell: Cell;
+  scale: CellScale;
+  lit: boolean;
+  stop: boolean;
+  follows: boolean;
+}
+
+function GridCell({ state, cell, scale, lit, stop, follows }: GridCellProps) {
+  const classes = [
+    cell.window && "window",
+    cell.selected && "selected",
+    lit && "lit",
+    follows && cell.key && "follows",
+  ];
+  const tabIndex = stop ? 0 : -1;
+  if (cell.value === null) {
+    classes.push("padding");
+    return (
+      <td role="gridcell" class={join(classes)} tabIndex={tabIndex} aria-label={state.say("page.padding")} />
+    );
+  }
+  if (cell.value === undefined) {
+    classes.push("absent");
+    const label = state.say("page.absent", { address: cell.key });
+    return (
+      <td role="gridcell" class={join(classes)} tabIndex={tabIndex} data-address={cell.key ?? undefined} aria-label={label} />
+    );
+  }
+  const shown = scale.show(cell.value);
+  const pad = scale.pad(cell.value);
+  if (shown.rounded) classes.push("rounded");
+  return (
+    <td
+      role="gridcell"
+      class={join(classes)}
+      tabIndex={tabIndex}
+      data-address={cell.key ?? undefined}
+      aria-label={nameOf(state, cell, scale)}
+      aria-selected={cell.selected ? true : undefined}
+      style={pad ? { "--pad": pad } : undefined}
+    >
+      {shown.text}
+    </td>
+  );
+}
+
+/** Accessible name of a cell: its address, all its digits, and what is shown of them. */
+function nameOf(state: State, cell: Cell, scale: CellScale): string {
+  const [address, part] = (cell.key ?? "").split("#") as [string, string?];
+  const kind = part && /^\w+/.exec(part)![0];
+  return scale.name(state, kind ? state.say(`page.part.${kind}`) : address, cell.value!);
+}
+
+const join = (classes: readonly (string | false | null | undefined)[]): string | undefined =>
+  classes.filter(Boolean).join(" ") || undefined;
+
+/** Where the tab key lands: the selected cell, else the first of the window, else the first. */
+function firstStop(rows: readonly (readonly Cell[])[]): readonly [number, number] {
+  for (const wanted of ["selected", "window"] as const) {
+    for (const [r, cells] of rows.entries()) {
+      const c = cells.findIndex((cell) => cell[wanted] && cell.key !== null);
+      if (c >= 0) return [r, c];
+    }
+  }
+  return [0, 0];
+}
+
+function target(
+  event: KeyboardEvent,
+  row: number,
+  column: number,
+  rows: number,
+  columns: number,
+): [number, number] | null {
+  const clamp = (r: number, c: number): [number, number] => [
+    Math.min(Math.max(r, 0), rows - 1),
+    Math.min(Math.max(c, 0), columns - 1),
+  ];
+  switch (event.key) {
+    case "ArrowLeft":
+      return clamp(row, column - 1);
+    case "ArrowRight":
+      return clamp(row, column + 1);
+    case "ArrowUp":
+      return clamp(row - 1, column);
+    case "ArrowDown":
+      return clamp(row + 1, column);
+    case "Home":
+      return event.ctrlKey ? [0, 0] : [row, 0];
+    case "End":
+      return event.ctrlKey ? [rows - 1, columns - 1] : [row, columns - 1];
+    default:
+      return null;
+  }
+}
+

@@ -1,0 +1,227 @@
+/**
+ * A plane that is too large for cells, on a canvas.
+ *
+ * Keyboard: arrows move a cursor, Enter follows the number under it, + − 0 zoom. Pointer: a click follows
+ * a number, dragging pans, the wheel zooms once the map has the focus, two fingers pinch.
+ */
+import { useSignalEffect } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { addressText } from "../address";
+import type { Plane } from "../equation";
+import { identify } from "../numbers";
+import { type Palette, paint, paletteOf, picture } from "../paint";
+import type { State } from "../state";
+import { type View, cellAt, fit, pan, reveal, zoom } from "../view";
+
+export interface PlaneMapProps {
+  state: State;
+  plane: Plane;
+  role: string;
+  label: string;
+  /** Longer side in CSS pixels. */
+  side?: number;
+}
+
+interface Painted {
+  palette: Palette;
+  values: Float64Array;
+  picture: HTMLCanvasElement;
+}
+
+export function PlaneMap({ state, plane, role, label, side = 220 }: PlaneMapProps) {
+  const { tensor, at, rows, columns, mark } = plane;
+  const { source, say } = state;
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const size = sizeOf(rows, columns, side);
+  const [view, setView] = useState<View>(() => fit(rows, columns, size));
+  const [cursor, setCursor] = useState<[number, number] | null>(null);
+  const painted = useRef<Painted | null>(null);
+  const fingers = useRef(new Map<number, { x: number; y: number }>());
+  const dragged = useRef(0);
+  const frame = useRef(0);
+  const revision = source.revision.value;
+  const theme = state.theme.value;
+  const place = at.join();
+
+  useEffect(() => {
+    const start = [...at, ...(rows > 1 || at.length + 2 === tensor.shape.length ? [0, 0] : [0])];
+    const shape = start.map((_, axis) =>
+      axis < at.length ? 1 : axis === start.length - 1 ? columns : rows,
+    );
+    void source.load(tensor.name, { start, shape });
+  }, [tensor, place]);
+
+  // Colours and numbers, anew when one of them changed.
+  useEffect(() => {
+    const element = canvas.current!;
+    const palette = paletteOf(element);
+    const values = tensor.plane(at, rows, columns);
+    painted.current = { palette, values, picture: picture(values, rows, columns, palette) };
+  }, [tensor, place, revision, theme]);
+
+  useEffect(() => {
+    cancelAnimationFrame(frame.current);
+    frame.current = requestAnimationFrame(() => {
+      const element = canvas.current;
+      if (!element || !painted.current) return;
+      const ratio = devicePixelRatio;
+      const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
+      if (element.width !== width || element.height !== height) {
+        element.width = width;
+        element.height = height;
+      }
+      const context = element.getContext("2d")!;
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      const { values, picture, palette } = painted.current;
+      const marks = { window: mark, selected: role === "output", cursor };
+      paint(context, picture, values, view, size, marks, palette);
+    });
+    return () => cancelAnimationFrame(frame.current);
+  }, [view, cursor, tensor, place, revision, theme, mark?.join(), size.width]);
+
+  // A system that turns dark does not tell the state.
+  useSignalEffect(() => {
+    if (state.theme.value !== null) return;
+    const query = matchMedia("(prefers-color-scheme: dark)");
+    const again = (): void => {
+      if (canvas.current && painted.current) {
+        const palette = paletteOf(canvas.current);
+        const { values } = painted.current;
+        painted.current = { palette, values, picture: picture(values, rows, columns, palette) };
+        setView((old) => ({ ...old }));
+      }
+    };
+    query.addEventListener("change", again);
+    return () => query.removeEventListener("change", again);
+  });
+
+  const addressOf = ([row, column]: readonly [number, number]): string =>
+    addressText(tensor.name, at.length + 2 === tensor.shape.length ? [...at, row, column] : [...at, column]);
+  const nameOf = (cell: readonly [number, number]): string => {
+    const value = painted.current?.values[cell[0] * columns + cell[1]];
+    const address = addressOf(cell);
+    return value === undefined || Number.isNaN(value) ? address : `${address} = ${identify(value).text}`;
+  };
+  const point = (cell: [number, number] | null): void => {
+    state.pointed.value = cell ? addressOf(cell) : null;
+  };
+  const middle = { x: size.width / 2, y: size.height / 2 };
+  const zoomBy = (factor: number, around = middle): void =>
+    setView((old) => zoom(old, factor, around, rows, columns, size));
+  const local = (event: MouseEvent): { x: number; y: number } => {
+    const box = canvas.current!.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  };
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const [row, column] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];
+    const moves: Record<string, [number, number]> = {
+      ArrowLeft: [row, column - 1],
+      ArrowRight: [row, column + 1],
+      ArrowUp: [row - 1, column],
+      ArrowDown: [row + 1, column],
+      Home: [row, 0],
+      End: [row, columns - 1],
+    };
+    const to = moves[event.key];
+    if (to) {
+      const cell: [number, number] = [
+        Math.min(Math.max(to[0], 0), rows - 1),
+        Math.min(Math.max(to[1], 0), columns - 1),
+      ];
+      setCursor(cell);
+      setView((old) => reveal(old, cell[0], cell[1], rows, columns, size));
+      point(cell);
+    } else if (event.key === "Enter" || event.key === " ") {
+      state.follow(addressOf([row, column]));
+    } else if (event.key === "+" || event.key === "=") {
+      zoomBy(1.5, cursor ? centreOf(view, cursor) : middle);
+    } else if (event.key === "-") {
+      zoomBy(1 / 1.5);
+    } else if (event.key === "0") {
+      setView(fit(rows, columns, size));
+    } else {
+      return;
+    }
+    event.preventDefault();
+  };
+
+  const onPointerMove = (event: PointerEvent): void => {
+    const now = local(event);
+    const before = fingers.current.get(event.pointerId);
+    if (!before) {
+      point(cellAt(view, now, rows, columns));
+      return;
+    }
+    fingers.current.set(event.pointerId, now);
+    if (fingers.current.size === 2) {
+      const other = [...fingers.current.entries()].find(([id]) => id !== event.pointerId)![1];
+      const apart = (a: { x: number; y: number }): number => Math.hypot(a.x - other.x, a.y - other.y);
+      zoomBy(apart(now) / Math.max(apart(before), 1), other);
+    } else {
+      setView((old) => pan(old, now.x - before.x, now.y - before.y, rows, columns, size));
+    }
+    dragged.current += Math.abs(now.x - before.x) + Math.abs(now.y - before.y);
+  };
+
+  const here: [number, number] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];
+  return (
+    <div class={`plane ${role}`} role="group" aria-label={label}>
+      <canvas
+        ref={canvas}
+        style={{ width: `${size.width}px`, height: `${size.height}px` }}
+        tabIndex={0}
+        role="button"
+        data-address={addressOf(here)}
+        aria-label={`${label}. ${nameOf(here)}. ${say("page.map.keys")}`}
+        onKeyDown={onKeyDown}
+        onFocus={() => {
+          setCursor(here);
+          point(here);
+        }}
+        onBlur={() => setCursor(null)}
+        onPointerDown={(event) => {
+          if (view.cell > fit(rows, columns, size).cell || fingers.current.size) {
+            canvas.current!.setPointerCapture(event.pointerId);
+          }
+          fingers.current.set(event.pointerId, local(event));
+          dragged.current = 0;
+        }}
+        onPointerMove={onPointerMove}
+        onPointerUp={(event) => fingers.current.delete(event.pointerId)}
+        onPointerCancel={(event) => fingers.current.delete(event.pointerId)}
+        onPointerLeave={(event) => fingers.current.delete(event.pointerId)}
+        onClick={(event) => {
+          // Enter on the canvas is not a click.
+          const cell = cellAt(view, local(event), rows, columns);
+          if (cell && dragged.current < 6) state.follow(addressOf(cell));
+        }}
+        onWheel={(event) => {
+          if (document.activeElement !== canvas.current && !event.ctrlKey) return;
+          event.preventDefault();
+          zoomBy(Math.exp(-event.deltaY / 300), local(event));
+        }}
+      />
+      <span class="visually-hidden" aria-live="polite">
+        {cursor ? nameOf(cursor) : ""}
+      </span>
+      <div class="zoom">
+        <button type="button" aria-label={say("page.map.in")} onClick={() => zoomBy(1.5)}>
+          +
+        </button>
+        <button type="button" aria-label={say("page.map.out")} onClick={() => zoomBy(1 / 1.5)}>
+          −
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function centreOf(view: View, [row, column]: readonly [number, number]): { x: number; y: number } {
+  return { x: view.x + (column + 0.5) * view.cell, y: view.y + (row + 0.5) * view.cell };
+}
+
+function sizeOf(rows: number, columns: number, side: number): { width: number; height: number } {
+  const cell = side / Math.max(rows, columns);
+  return { width: Math.round(columns * cell), height: Math.max(Math.round(rows * cell), 28) };
+}

@@ -1,0 +1,42 @@
+/** Shows the document that the page carries. In a notebook, `render` is called instead. */
+import { render as draw } from "preact";
+import "./style.css";
+import { App } from "./components/App";
+import type { Language, PageDocument, Theme } from "./document";
+import { EmbeddedSource } from "./embedded";
+import { LiveSource, askServer } from "./live";
+import type { Source } from "./source";
+import { type State, createState } from "./state";
+import { type Model, renderWidget } from "./widget";
+
+/** Show a document in an element. Returns the state, and what takes the page away again. */
+export function mount(
+  el: Element,
+  page: PageDocument,
+  source: Source = new EmbeddedSource(page),
+): { state: State; remove: () => void } {
+  const info = {
+    title: page.title,
+    start: page.start,
+    budget: page.budget,
+    wanted: page.wanted,
+    leftOut: source instanceof EmbeddedSource ? page.trace.leftOut : [],
+    notes: page.trace.notes,
+    messages: page.messages,
+  };
+  const state = createState(source, info, page.lang as Language, page.theme as Theme | null);
+  draw(<App state={state} />, el);
+  return { state, remove: () => draw(null, el) };
+}
+
+const carried = globalThis.document?.getElementById("convtrace-document");
+const place = globalThis.document?.getElementById("convtrace");
+if (carried && place) {
+  const page = JSON.parse(carried.textContent ?? "") as PageDocument;
+  const address = place.dataset.ask;
+  mount(place, page, address ? new LiveSource(page, askServer(address)) : undefined);
+}
+
+export default {
+  render: ({ model, el }: { model: Model; el: Element }): (() => void) => renderWidget(model, el, mount),
+};

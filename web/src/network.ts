@@ -1,0 +1,92 @@
+/** A run: steps in the order they ran, tensors by name, and who reads what. */
+import type { ArithmeticDocument, PageDocument, Status, StepDocument } from "./document";
+import { Tensor } from "./tensor";
+
+/** One operation that ran. */
+export interface Step {
+  name: string;
+  kind: string;
+  status: Status;
+  attributes: Record<string, unknown>;
+  /** Names of what it read, by role. */
+  operands: Record<string, string>;
+  module: string | null;
+  arithmetic: string | null;
+  formats: ArithmeticDocument | null;
+}
+
+/** A run. What a step made has the step's name. */
+export class Network {
+  readonly tensors = new Map<string, Tensor>();
+  readonly steps = new Map<string, Step>();
+
+  constructor(
+    /** Who computed the numbers: `torch`, `onnxruntime`, `observed`, `exact`, … */
+    readonly reporter: string,
+    readonly aliases: Readonly<Record<string, string>> = {},
+  ) {}
+
+  static from(page: Pick<PageDocument, "trace" | "boxes">): Network {
+    const { trace, boxes } = page;
+    const network = new Network(trace.reporter, trace.aliases);
+    for (const tensor of [...trace.inputs, ...trace.parameters]) {
+      network.tensors.set(tensor.name, Tensor.from(tensor, boxes[tensor.name]));
+    }
+    for (const step of trace.steps) {
+      network.add(stepOf(step), Tensor.from(step.output, boxes[step.name]));
+    }
+    return network;
+  }
+
+  add(step: Step, output: Tensor): void {
+    this.steps.set(step.name, step);
+    this.tensors.set(step.name, output);
+  }
+
+  /** The tensor of this name, or of the step that made the output of the module so named. */
+  tensor(name: string): Tensor | undefined {
+    return this.tensors.get(name) ?? this.tensors.get(this.aliases[name] ?? "");
+  }
+
+  step(name: string): Step | undefined {
+    return this.steps.get(name) ?? this.steps.get(this.aliases[name] ?? "");
+  }
+
+  /** Steps that read a tensor, with the roles in which they do, in the order they ran. */
+  readers(name: string): { step: Step; role: string }[] {
+    const found: { step: Step; role: string }[] = [];
+    for (const step of this.steps.values()) {
+      for (const [role, operand] of Object.entries(step.operands)) {
+        if (operand === name) found.push({ step, role });
+      }
+    }
+    return found;
+  }
+
+  /** Tensors on the ways from the inputs to one tensor, in the order they came about. */
+  path(name: string): string[] {
+    const wanted = new Set([name]);
+    for (const step of [...this.steps.values()].reverse()) {
+      if (!wanted.has(step.name)) continue;
+      for (const operand of Object.values(step.operands)) {
+        const origin = this.tensors.get(operand)?.origin;
+        if (origin === "step" || origin === "input") wanted.add(operand);
+      }
+    }
+    return [...this.tensors.keys()].filter((known) => wanted.has(known));
+  }
+}
+
+function stepOf(document: StepDocument): Step {
+  const { name, kind, attributes, operands, module, arithmetic, formats } = document;
+  return {
+    name,
+    kind,
+    status: document.status as Status,
+    attributes,
+    operands,
+    module,
+    arithmetic,
+    formats,
+  };
+}

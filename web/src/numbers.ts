@@ -1,0 +1,191 @@
+/**
+ * Numbers as text: true minus, no false digits, and a mark on whatever is shown rounded.
+ *
+ * The same rules as `src/convtrace/render/numbers.py`, tested on the same numbers. Whether `=` or
+ * `≈` belongs between numbers is decided from what is on the screen.
+ */
+import type { Num } from "./document";
+import {
+  type Decimal,
+  adjusted,
+  equal,
+  exactDecimal,
+  figures,
+  fixed,
+  plus,
+  readDecimal,
+  scientific,
+  times,
+} from "./decimal";
+
+export const MINUS = "−";
+export const ABOUT = "≈";
+/** Significant digits that a rounded number is shown with. */
+export const DIGITS = 6;
+
+const isPlain = (exponent: number): boolean => exponent >= -4 && exponent < 10;
+
+/** A number and its text. */
+export interface Shown {
+  /** What is written, without a mark. */
+  text: string;
+  /** Whether the text lost digits. */
+  rounded: boolean;
+  value: Num;
+}
+
+export const marked = (shown: Shown): string => (shown.rounded ? ABOUT : "") + shown.text;
+
+/** How the numbers of one column are written, so that they agree with each other. */
+export class Scale {
+  constructor(
+    /** Significant digits of rounded numbers; null shows all digits of all numbers. */
+    readonly digits: number | null = DIGITS,
+    /** Whether the numbers may be float32, so that fewer digits identify them. */
+    readonly narrow = true,
+    /** Decimals of rounded numbers; null where each has its own power of ten. */
+    readonly decimals: number | null = null,
+  ) {}
+
+  /** Choose the scale of a column: the largest number gets `digits` significant digits. */
+  static of(values: readonly Num[], digits: number | null = DIGITS, narrow = true): Scale {
+    if (digits === null) return new Scale(null, false);
+    let largest = 0;
+    let short = true;
+    for (const value of values) {
+      if (typeof value === "string" || !Number.isFinite(value) || value === 0) continue;
+      largest = Math.max(largest, Math.abs(value));
+      short &&= Number.isInteger(value) && Math.abs(value) < 1e6
+        ? true
+        : isShort(shortest(value, narrow), digits);
+    }
+    if (short) return new Scale(digits, narrow);
+    const exponent = adjusted(exactDecimal(largest));
+    if (!isPlain(exponent)) return new Scale(digits, narrow);
+    return new Scale(digits, narrow, Math.max(digits - 1 - exponent, 0));
+  }
+
+  /** Write one number. */
+  show(value: Num): Shown {
+    if (typeof value === "string") return { text: minus(value), rounded: false, value };
+    if (!Number.isFinite(value)) {
+      const text = Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : `${MINUS}∞`;
+      return { text, rounded: false, value };
+    }
+    if (Number.isInteger(value) && Math.abs(value) < 1e6) {
+      return { text: minus(String(value === 0 ? 0 : value)), rounded: false, value };
+    }
+    const full = shortest(value, this.narrow);
+    if (this.digits === null || this.fits(full, this.digits)) {
+      return { text: write(full), rounded: false, value };
+    }
+    const text = this.round(value, this.digits);
+    return { text: minus(text), rounded: !equal(readDecimal(text), full), value };
+  }
+
+  private fits(full: Decimal, digits: number): boolean {
+    if (!isShort(full, digits)) return false;
+    return this.decimals === null || -full.exponent <= this.decimals;
+  }
+
+  private round(value: number, digits: number): string {
+    const exact = exactDecimal(value);
+    const exponent = adjusted(exact);
+    if (this.decimals === null) {
+      if (isPlain(exponent)) return fixed(exact, Math.max(digits - 1 - exponent, 0));
+      return scientific(exact, digits);
+    }
+    // A number far smaller than its neighbours would become 0.00: it keeps one digit instead.
+    const missing = -exponent - this.decimals;
+    if (missing > 3) return scientific(exact, 1);
+    return fixed(exact, this.decimals + Math.max(missing, 0));
+  }
+}
+
+/** Write one number that stands alone. */
+export function show(value: Num, digits: number | null = DIGITS, narrow = true): Shown {
+  return Scale.of([value], digits, narrow).show(value);
+}
+
+/** Write a number with as many digits as it takes to tell it from every other one. */
+export function identify(value: Num, narrow = true): Shown {
+  if (typeof value === "string" || !Number.isFinite(value)) return new Scale().show(value);
+  return { text: write(shortest(value, narrow)), rounded: false, value };
+}
+
+/** Write the size of a number in few digits, without a mark. */
+export function about(value: number, digits = 2): string {
+  if (!value || !Number.isFinite(value)) return show(value).text;
+  const rounded = readDecimal(scientific(exactDecimal(value), digits));
+  return write(rounded, (exponent) => exponent >= -3 && exponent < 6);
+}
+
+/** Write numbers with enough decimals that their difference can be read off. */
+export function resolve(values: readonly number[], difference: number, narrow: boolean): Shown[] {
+  const exponent = (value: number): number => adjusted(exactDecimal(value));
+  const largest = exponent(Math.max(...values.map(Math.abs)));
+  const decimals = Math.max(2 - exponent(difference), DIGITS - 1 - largest);
+  if (!isPlain(largest) || decimals > 20) return values.map((value) => identify(value, false));
+  return values.map((value) => {
+    const exact = exactDecimal(value);
+    if (equal(shortest(value, narrow), exact)) return identify(value, narrow);
+    const text = fixed(exact, Math.max(decimals, 0));
+    return { text: minus(text), rounded: !equal(readDecimal(text), exact), value };
+  });
+}
+
+/** `=` if the product is shown in full and is that of the factors as shown, else `≈`. */
+export function productSign(left: Shown, right: Shown, product: Shown): string {
+  return sign([left, right], product, times);
+}
+
+/** `=` if the total is shown in full and is the sum of the parts as shown, else `≈`. */
+export function sumSign(parts: readonly Shown[], total: Shown): string {
+  return sign(parts, total, plus);
+}
+
+function sign(
+  parts: readonly Shown[],
+  total: Shown,
+  join: (left: Decimal, right: Decimal) => Decimal,
+): string {
+  if (total.rounded) return ABOUT;
+  const seen = [...parts, total].map(reading);
+  if (seen.some((one) => one === null)) return "=";
+  const found = (seen as Decimal[]).slice(0, -1).reduceRight((a, b) => join(b, a));
+  return equal(found, seen.at(-1)!) ? "=" : ABOUT;
+}
+
+/** The number that a reader sees; null for NaN, infinity and complex numbers. */
+function reading(shown: Shown): Decimal | null {
+  const text = shown.text.replaceAll(MINUS, "-");
+  return /^-?[\d.]+(e-?\d+)?$/.test(text) ? readDecimal(text) : null;
+}
+
+/** The shortest decimal that identifies a float32 (if it is one) or a float64. */
+export function shortest(value: number, narrow: boolean): Decimal {
+  if (narrow && Math.fround(value) === value) {
+    for (let digits = 1; digits <= 9; digits += 1) {
+      const text = value.toPrecision(digits);
+      if (Math.fround(Number(text)) === value) return readDecimal(text);
+    }
+  }
+  return readDecimal(String(value));
+}
+
+/** Whether rounding would save nothing: the mark is as long as the digit that it replaces. */
+function isShort(full: Decimal, digits: number): boolean {
+  const whole = full.exponent >= 0 && isPlain(adjusted(full));
+  return whole || figures(full).length <= digits + 1;
+}
+
+function write(full: Decimal, plain = isPlain): string {
+  if (full.digits === 0n) return "0";
+  const power = adjusted(full);
+  if (plain(power)) return minus(fixed(full, Math.max(-full.exponent, 0)));
+  const [first, ...others] = figures(full);
+  const mantissa = first + (others.length ? "." + others.join("") : "");
+  return minus(`${full.digits < 0n ? "-" : ""}${mantissa}e${power}`);
+}
+
+const minus = (text: string): string => text.replaceAll("-", MINUS);

@@ -1,0 +1,163 @@
+/** Paints a map of cells on a canvas: colours from afar, numbers from near. */
+import { Scale } from "./numbers";
+import { NUMBER_CELL, type View } from "./view";
+
+/** Colours of a map, as the style sheet has them. */
+export interface Palette {
+  ground: [number, number, number];
+  positive: [number, number, number];
+  negative: [number, number, number];
+  absent: [number, number, number];
+  ink: string;
+  line: string;
+  window: string;
+  selection: string;
+}
+
+/** Read the colours that hold for an element. */
+export function paletteOf(element: Element): Palette {
+  const style = getComputedStyle(element);
+  const text = (name: string): string => style.getPropertyValue(`--${name}`).trim();
+  const rgb = (name: string): [number, number, number] => {
+    const short = text(name).slice(1);
+    const full = short.length === 3 ? short.replace(/./g, "$&$&") : short;
+    const value = parseInt(full, 16);
+    return [value >> 16, (value >> 8) & 255, value & 255];
+  };
+  return {
+    ground: rgb("ground"),
+    positive: rgb("positive"),
+    negative: rgb("negative"),
+    absent: rgb("hatch"),
+    ink: text("ink"),
+    line: text("line"),
+    window: text("window"),
+    selection: text("ink"),
+  };
+}
+
+/**
+ * Make a picture with one pixel a cell.
+ *
+ * One diverging scale with zero at the ground colour; the largest size has the full colour. NaN, which
+ * also stands for numbers that are not here, is grey.
+ */
+export function picture(values: Float64Array, rows: number, columns: number, palette: Palette): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d")!;
+  const image = context.createImageData(columns, rows);
+  let largest = 0;
+  for (const value of values) {
+    const size = Math.abs(value);
+    if (size > largest && size !== Infinity) largest = size;
+  }
+  values.forEach((value, n) => {
+    const part = largest ? Math.min(Math.abs(value) / largest, 1) : 0;
+    const full = value < 0 ? palette.negative : palette.positive;
+    for (let c = 0; c < 3; c += 1) {
+      const ground = palette.ground[c]!;
+      image.data[4 * n + c] = Number.isNaN(value)
+        ? palette.absent[c]!
+        : Math.round(ground + (full[c]! - ground) * part);
+    }
+    image.data[4 * n + 3] = 255;
+  });
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+export interface Marks {
+  /** First and last row and column of the window. */
+  window: [number, number, number, number] | null;
+  /** Colour of the window's outline: that of a window, or of a selection. */
+  selected: boolean;
+  /** Cell of the keyboard's cursor. */
+  cursor: [number, number] | null;
+}
+
+/** Paint what is seen. `context` is scaled to CSS pixels. */
+export function paint(
+  context: CanvasRenderingContext2D,
+  picture: HTMLCanvasElement,
+  values: Float64Array,
+  view: View,
+  size: { width: number; height: number },
+  marks: Marks,
+  palette: Palette,
+): void {
+  const [rows, columns] = [picture.height, picture.width];
+  context.clearRect(0, 0, size.width, size.height);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(picture, view.x, view.y, columns * view.cell, rows * view.cell);
+  context.strokeStyle = palette.line;
+  context.lineWidth = 1;
+  context.strokeRect(view.x + 0.5, view.y + 0.5, columns * view.cell - 1, rows * view.cell - 1);
+  if (view.cell >= NUMBER_CELL) writeNumbers(context, values, rows, columns, view, size, palette);
+  const { window, cursor } = marks;
+  if (window && window[1] >= window[0] && window[3] >= window[2]) {
+    outline(context, view, window, marks.selected ? palette.selection : palette.window, palette);
+  }
+  if (cursor) outline(context, view, [cursor[0], cursor[0], cursor[1], cursor[1]], palette.ink, palette);
+}
+
+function outline(
+  context: CanvasRenderingContext2D,
+  view: View,
+  [top, bottom, left, right]: [number, number, number, number],
+  colour: string,
+  palette: Palette,
+): void {
+  const x = view.x + left * view.cell;
+  const y = view.y + top * view.cell;
+  const width = Math.max((right - left + 1) * view.cell, 4);
+  const height = Math.max((bottom - top + 1) * view.cell, 4);
+  // Two lines, so that one of them stands out from whatever lies below.
+  context.lineWidth = 5;
+  context.strokeStyle = `rgb(${palette.ground.join()})`;
+  context.strokeRect(x, y, width, height);
+  context.lineWidth = 2.5;
+  context.strokeStyle = colour;
+  context.strokeRect(x, y, width, height);
+}
+
+function writeNumbers(
+  context: CanvasRenderingContext2D,
+  values: Float64Array,
+  rows: number,
+  columns: number,
+  view: View,
+  size: { width: number; height: number },
+  palette: Palette,
+): void {
+  const first = (start: number): number => Math.max(0, Math.floor(-start / view.cell));
+  const last = (start: number, room: number, count: number): number =>
+    Math.min(count - 1, Math.floor((room - start) / view.cell));
+  context.font = `${Math.min(view.cell / 4, 14)}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const scale = new Scale(3);
+  const [light, dark] = ["#fff", "#14171a"];
+  let largest = 0;
+  for (const value of values) if (Math.abs(value) > largest) largest = Math.abs(value);
+  for (let row = first(view.y); row <= last(view.y, size.height, rows); row += 1) {
+    for (let column = first(view.x); column <= last(view.x, size.width, columns); column += 1) {
+      const value = values[row * columns + column]!;
+      const { text, rounded } = scale.show(value);
+      const full = value < 0 ? palette.negative : palette.positive;
+      const part = largest ? Math.min(Math.abs(value) / largest, 1) : 0;
+      const level = [0.299, 0.587, 0.114].reduce(
+        (sum, weight, c) => sum + weight * (palette.ground[c]! + (full[c]! - palette.ground[c]!) * part),
+        0,
+      );
+      context.fillStyle = level > 140 ? dark : light;
+      context.fillText(
+        (rounded ? "≈" : "") + text,
+        view.x + (column + 0.5) * view.cell,
+        view.y + (row + 0.5) * view.cell,
+        view.cell - 4,
+      );
+    }
+  }
+}

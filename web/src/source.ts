@@ -1,0 +1,112 @@
+/**
+ * Where the page has its numbers from.
+ *
+ * Three kinds: numbers that came with the page (`embedded.ts`), a stack of convolutions that the
+ * reader edits (`playground.ts`), and a server or a notebook's kernel that is asked (`live.ts`).
+ * Whatever shows numbers knows this interface and none of the three.
+ */
+import type { ReadonlySignal } from "@preact/signals";
+import { type Address, addressText } from "./address";
+import type { Num, ReceiptDocument } from "./document";
+import type { Network } from "./network";
+import { MissingNumbers, receiptOf } from "./receipt";
+import type { Box, Tensor } from "./tensor";
+
+export interface Source {
+  /** Steps, shapes, and the numbers that are here. Read `revision` before it, to be told of more. */
+  readonly network: Network;
+  /** Goes up when numbers arrive or change. */
+  readonly revision: ReadonlySignal<number>;
+  /** Ask for the numbers of a box; null where all are here, or none will come. */
+  load(name: string, box: Box): Promise<void> | null;
+  /** Explain one number. Throws, or rejects with, `NotHere` where it cannot. */
+  receipt(address: Address): ReceiptDocument | Promise<ReceiptDocument>;
+}
+
+/** Something was asked for that this page does not hold. `key` is a message of the catalogue. */
+export class NotHere extends Error {
+  constructor(
+    readonly key: string,
+    readonly values: Record<string, unknown>,
+  ) {
+    super(key);
+  }
+}
+
+/**
+ * Explain one number from what is here: a receipt that was made beforehand, the index law, or the
+ * fact that the number was given. Throws `MissingNumbers` or `NotHere`.
+ */
+export function explain(
+  network: Network,
+  address: Address,
+  made: ReadonlyMap<string, ReceiptDocument>,
+): ReceiptDocument {
+  const early = made.get(addressText(address.step, address.index));
+  if (early) return early;
+  const tensor = network.tensor(address.step);
+  if (!tensor) throw new NotHere("page.missing.step", { name: address.step });
+  if (!isInside(tensor, address.index)) {
+    throw new NotHere("page.missing.position", {
+      address: addressText(address.step, address.index),
+      shape: tensor.shape.join(" × "),
+    });
+  }
+  const text = addressText(tensor.name, address.index);
+  const found = made.get(text) ?? receiptOf(network, tensor.name, address.index);
+  if (found) return found;
+  const value = tensor.at(address.index);
+  if (value === undefined) {
+    throw new MissingNumbers(tensor.name, { start: address.index, shape: address.index.map(() => 1) });
+  }
+  const step = network.step(address.step);
+  if (!step) return withoutTerms(network, tensor, text, value, [`note.given.${tensor.origin}`, {}]);
+  if (step.status !== "opaque") throw new NotHere("page.missing.receipt", { address: text });
+  const operands = Object.values(step.operands).join(", ");
+  const key = operands ? "note.opaque" : "note.opaque_source";
+  return withoutTerms(network, tensor, text, value, [key, { kind: step.kind, operands }]);
+}
+
+/** The receipt of a number that was given, or that a step without a rule made. */
+function withoutTerms(
+  network: Network,
+  tensor: Tensor,
+  address: string,
+  value: Num,
+  note: [string, Record<string, unknown>],
+): ReceiptDocument {
+  return {
+    address,
+    kind: network.step(tensor.name)?.kind ?? tensor.origin,
+    status: "opaque",
+    shape: [0],
+    channels: [],
+    inputs: [],
+    weights: [],
+    products: [],
+    sources: [],
+    weightAddresses: [],
+    channelSums: [],
+    bias: null,
+    biasAddress: null,
+    exact: value,
+    bound: NaN,
+    typical: NaN,
+    reported: value,
+    residual: 0,
+    verdict: null,
+    arithmetic: null,
+    reporter: network.reporter,
+    culprits: [],
+    notes: [note],
+    format: "convtrace.receipt",
+    version: 1,
+  };
+}
+
+export function isInside(tensor: Tensor, index: readonly number[]): boolean {
+  return (
+    index.length === tensor.shape.length &&
+    index.every((place, axis) => place >= 0 && place < tensor.shape[axis]!)
+  );
+}

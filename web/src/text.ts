@@ -1,0 +1,98 @@
+/** Texts that several components show: numbers in cells, names of positions. */
+import { parseAddress } from "./address";
+import type { Num, ReceiptDocument } from "./document";
+import { DIGITS, Scale, type Shown, identify } from "./numbers";
+import type { Network } from "./network";
+import { lawOf } from "./convolution";
+import type { State } from "./state";
+
+/** Significant digits of rounded numbers in cells; all digits are shown on focus. */
+export const CELL_DIGITS = 3;
+
+/** Whether numbers may be float32, so that fewer digits identify them. */
+export const isNarrow = (receipt: ReceiptDocument): boolean =>
+  !(receipt.arithmetic ?? "").startsWith("float64");
+
+/** How a column of cells is written: one scale, and as many decimals as the longest has. */
+export class CellScale {
+  private readonly scale: Scale;
+  private readonly right: number;
+  private readonly shown = new Map<Num, Shown>();
+
+  constructor(values: readonly (Num | null | undefined)[], readonly narrow: boolean) {
+    const here = values.filter((value): value is Num => value !== null && value !== undefined);
+    this.scale = Scale.of(here, CELL_DIGITS, narrow);
+    this.right = Math.max(0, ...here.map((value) => decimals(this.show(value).text)));
+  }
+
+  show(value: Num): Shown {
+    let shown = this.shown.get(value);
+    if (!shown) this.shown.set(value, (shown = this.scale.show(value)));
+    return shown;
+  }
+
+  /** Widths of digits to leave free on the right, so that decimal points stand below each other. */
+  pad(value: Num): number {
+    const own = decimals(this.show(value).text);
+    // A point is about half as wide as a digit.
+    return this.right - own - (own || !this.right ? 0 : 0.5);
+  }
+
+  /** Characters of the longest text. */
+  get longest(): number {
+    return Math.max(0, ...[...this.shown.values()].map(({ text }) => text.length));
+  }
+
+  /** Accessible name of a number: all its digits, and what is shown where it is shown rounded. */
+  name(state: State, name: string, value: Num): string {
+    const { text, rounded } = this.show(value);
+    const full = `${name} = ${this.full(value)}`;
+    return rounded ? state.say("page.shown_as", { full, text }) : full;
+  }
+
+  /** The number with all its digits. */
+  full(value: Num): string {
+    return identify(value, this.narrow).text;
+  }
+}
+
+/** Characters from the decimal point on. */
+function decimals(text: string): number {
+  const at = text.search(/[.e]/);
+  return at < 0 ? 0 : text.length - at;
+}
+
+/** Characters of one row of a grid that is still drawn as cells. */
+const MOST_CHARACTERS = 40;
+
+/** Whether numbers in so many columns are narrow enough to be drawn as cells. */
+export const narrowEnough =
+  (floats: boolean) =>
+  (columns: number, values: readonly (Num | null | undefined)[]): boolean =>
+    columns * (new CellScale(values, floats).longest + 1.5) <= MOST_CHARACTERS;
+
+/** Write a number that stands alone, with its mark. */
+export function alone(value: Num, narrow: boolean, digits: number | null = DIGITS): Shown {
+  return Scale.of([value], digits, narrow).show(value);
+}
+
+const AXES: Record<number, readonly string[]> = {
+  0: [],
+  1: ["place"],
+  2: ["row", "column"],
+  3: ["depth", "row", "column"],
+};
+
+/** Say where a number of a step lies: `sample 0, output channel 0, row 0, column 0`. */
+export function placeText(state: State, network: Network, address: string): string {
+  const parsed = parseAddress(address);
+  const step = parsed && network.step(parsed.step);
+  const law = step ? lawOf(network, step) : null;
+  if (!parsed || !law || !law.axes.length) return "";
+  const names = [
+    ...(law.leading ? ["sample"] : []),
+    "output_channel",
+    ...(AXES[law.axes.length] ?? []),
+  ];
+  return names.map((name, n) => state.say(`axis.${name}`, { n: parsed.index[n] })).join(", ");
+}
