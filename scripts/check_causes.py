@@ -2,9 +2,9 @@
 
     python scripts/check_causes.py [--verbose] [--mutate]
 
-The wrong ones are mistakes that people reported (tests/mismatch/wrong*.py cite each). Printed are the
-share of causes that were named, the accusations of right outputs, and the wrong causes that were
-asserted as proved. `--mutate` breaks the checker itself in several ways, one after the other, and
+The wrong ones are mistakes that people reported (tests/mismatch/wrong*.py cite each). Printed are
+the share of causes that were named, the accusations of right outputs, and the wrong causes that
+were asserted as proved. `--mutate` breaks the checker itself in several ways, one after the other, and
 tells whether these figures notice.
 """
 

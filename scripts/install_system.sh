@@ -9,6 +9,9 @@ packages=(
   libcairo2         # draws PDF
   libreoffice-calc  # computes spreadsheets again
   poppler-utils     # reads the text of PDF files
+  texlive-latex-recommended  # compiles LaTeX: fontspec and others
+  texlive-pictures  # TikZ
+  texlive-xetex     # compiles LaTeX with Korean
 )
 
 missing=()

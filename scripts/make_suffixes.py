@@ -36,11 +36,17 @@ THINGS = {
 
 WORDS = {
     ".apng": ("moving picture, with every colour", "움직이는 그림, 모든 색"),
-    ".convtrace": ("the whole run; opens again with `ct.load`", "실행 전체. `ct.load`로 다시 엽니다"),
+    ".convtrace": (
+        "the whole run; opens again with `ct.load`",
+        "실행 전체. `ct.load`로 다시 엽니다",
+    ),
     ".csv": ("terms as a table for any spreadsheet", "어느 스프레드시트에서나 읽는 항의 표"),
     ".gif": ("moving picture for anywhere", "어디에서나 보이는 움직이는 그림"),
     ".html": ("page to read, without a network", "네트워크 없이 읽는 페이지"),
-    ".json": ("document for programs, with a published schema", "프로그램이 읽는 문서. 스키마 공개"),
+    ".json": (
+        "document for programs, with a published schema",
+        "프로그램이 읽는 문서. 스키마 공개",
+    ),
     ".md": ("equation in Markdown", "마크다운 수식"),
     ".mp4": ("video", "동영상"),
     ".npy": ("array for NumPy", "NumPy 배열"),

@@ -212,7 +212,7 @@ def test_summary_lists_every_step() -> None:
 
 
 def test_demo_shows_the_example_and_its_code_prints_it() -> None:
-    assert "[[1080.]]" in output_of("demo")
+    assert "[[1080.]]" in output_of("demo", "--no-page")
     code = output_of("demo", "--code")
     assert code.endswith("\n")
     compile(code, "demo.py", "exec")
@@ -221,7 +221,7 @@ def test_demo_shows_the_example_and_its_code_prints_it() -> None:
 def test_demo_sizes_reach_the_demo() -> None:
     text = output_of(
         "demo", "--height", "4", "--width", "5", "--in-channels", "1", "--out-channels", "3",
-        "--kernel-size", "3", "--padding", "1", "--layers", "1", "--bias", "--weights", "sobel",
+        "--kernel-size", "3", "--padding", "1", "--layers", "1", "--bias", "--weights", "sobel", "--no-page",
     )  # fmt: skip
     assert "torch.Size([1, 1, 4, 5])" in text
     assert "torch.Size([1, 3, 4, 5])" in text
@@ -269,7 +269,7 @@ def test_help_imports_neither_torch_nor_numpy_nor_rich(arguments: tuple[str, ...
 
 
 def test_the_test_above_can_fail() -> None:
-    assert imported_by("demo") == "['numpy', 'rich', 'torch']"
+    assert imported_by("demo", "--no-page") == "['numpy', 'rich', 'torch']"
 
 
 # Bad input ---------------------------------------------------------------------------------------

@@ -94,6 +94,8 @@ __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return import_module("convtrace.testing")
     if name not in _HOMES:
         raise AttributeError(f"module 'convtrace' has no attribute {name!r}")
     value = getattr(import_module(f"convtrace.{_HOMES[name]}"), name)

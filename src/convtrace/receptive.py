@@ -112,6 +112,7 @@ class Paths:
     """
 
     def __init__(self, trace: Trace) -> None:
+        trace.check()
         self._inputs = trace.inputs
         self._reach: dict[str, _Reach] = {
             name: {name: tuple((Part(((axis, _ITSELF),)),) for axis in range(len(value.shape)))}

@@ -256,8 +256,9 @@ class Numbers:
             if step.replay is None:
                 raise NoValueError(
                     f"{step.name} cannot be run again in {self.dtype}\n"
-                    f"  kind {step.kind}: it drew random numbers, memory was written indirectly, or "
-                    "the trace\n  was opened from a file\n  Leave dtype out to split the numbers as they were recorded."
+                    f"  kind {step.kind}: it drew random numbers, memory was written unseen, or "
+                    "the trace\n  was opened from a file\n"
+                    "  Leave dtype out to split the numbers as they were recorded."
                 )
             again = step.replay({role: self._cast(v) for role, v in step.values.items()})
             # A cast is a move, which leaves the type as it is: whole numbers stay whole here.

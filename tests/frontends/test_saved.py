@@ -18,8 +18,9 @@ from torch.nn import functional
 
 import convtrace as ct
 from convtrace import storage
-from convtrace.models.digits import digits
+from convtrace.models.digits import digit, digits
 from convtrace.render.document import receipt_document
+from convtrace.render.table import RENDERERS
 from convtrace.step import Value
 from convtrace.tables import Coefficients, Curve
 
@@ -126,6 +127,38 @@ def test_why_summary_and_the_documents_need_no_torch(
         made = [receipt_document(trace.why(step, index)) for step, index in asked[name]]
         told = [to_builtins(made), repr(summarize(trace)), repr(trace.first_nonfinite())]
         assert json.loads(line) == json.loads(json.dumps(told)), name
+
+
+_SLOW = {".apng", ".gif", ".mp4", ".webm", ".webp", ".pdf", ".png"}
+"""Suffixes whose pictures take a while, and are drawn by what draws the others."""
+
+
+def test_every_form_can_be_saved_without_torch(folder: Path, tmp_path: Path) -> None:
+    suffixes = {kind: sorted(RENDERERS[kind].keys() - _SLOW) for kind in ("trace", "receipt")}
+    code = WITHOUT_TORCH + (
+        "import convtrace as ct\n"
+        f"trace = ct.load({str(folder / 'digits.convtrace')!r})\n"
+        "things = {'trace': trace, 'receipt': trace.why('conv2[0,5,3,3]')}\n"
+        f"for kind, suffixes in {suffixes!r}.items():\n"
+        "    for suffix in suffixes:\n"
+        f"        things[kind].save({str(tmp_path)!r} + '/' + kind + suffix)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.iterdir())) == sum(map(len, suffixes.values()))
+
+
+def test_two_opened_traces_can_be_compared(tmp_path: Path) -> None:
+    model = digits().eval()
+    with torch.no_grad():
+        ct.trace(model, digit()).save(tmp_path / "right.convtrace")
+        model.conv2.weight.copy_(model.conv2.weight.flip(-1))
+        ct.trace(model, digit()).save(tmp_path / "wrong.convtrace")
+    wrong, right = (ct.load(tmp_path / f"{name}.convtrace") for name in ("wrong", "right"))
+    report = ct.diff(wrong, right)
+    assert report.verdict == "mismatch"
+    assert report.causes[0].id == "kernel.flipped"
+    assert ct.diff(right, right).verdict in ("exact", "rounding")
 
 
 def test_the_import_guard_can_fail() -> None:

@@ -150,7 +150,6 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "groups": (lambda d: _step(d, "conv1")["attributes"].update(groups=1), "'conv1'"),
     "huge": (lambda d: _step(d, "back")["attributes"].update(stride=[10**9, 1]), "do not fit"),
     "missing": (lambda d: _step(d, "stem")["attributes"].pop("groups"), "groups"),
-    "pool": (lambda d: _step(d, "pool")["attributes"].update(stride=[0, 1]), "'pool'"),
     "setting": (lambda d: _step(d, "pool")["attributes"].update(x={"int": "y"}), "settings of"),
     "format": (lambda d: _step(d, "stem")["arithmetic"].update(result="f"), "no format"),
     "same": (lambda d: _step(d, "up")["coefficients"].update(same=[[0, 2]]), "do not fit"),
@@ -197,6 +196,17 @@ def test_a_step_that_is_not_of_its_kind_is_told_when_it_is_asked(
     opened = ct.load(_pack(tmp_path / "x.convtrace", document, tensors))
     with pytest.raises(ct.FileFormatError, match="does not hold together"):
         opened.why("fc[0,0]")
+
+
+def test_a_step_that_cannot_say_what_it_reads_is_told_in_the_summary(
+    good: Path, tmp_path: Path
+) -> None:
+    document, tensors = _members(good)
+    _step(document, "pool")["attributes"].update(stride=[0, 1])
+    opened = ct.load(_pack(tmp_path / "x.convtrace", document, tensors))
+    assert opened.why("pool[0,0,0,0]").verdict == "exact"
+    with pytest.raises(ct.FileFormatError, match=r"'pool' \(max_pool2d"):
+        summarize(opened)
 
 
 def test_a_tensor_without_numbers_is_told_when_it_is_read(good: Path, tmp_path: Path) -> None:

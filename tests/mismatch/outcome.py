@@ -75,7 +75,9 @@ class Figures:
 
 
 def ask(question: Question) -> ct.Report:
-    return ct.diff(question.mine, question.reference, **question.settings)
+    report = ct.diff(question.mine, question.reference, **question.settings)
+    assert isinstance(report, ct.Report)
+    return report
 
 
 def judge_case(case: Case) -> Outcome:
@@ -83,10 +85,8 @@ def judge_case(case: Case) -> Outcome:
     report = ask(case.make())
     first = {cause.id for cause in report.explanations[0]} if report.explanations else set[str]()
     proved = {c.id for causes in report.explanations for c in causes if c.proved}
-    if case.all:
-        good = first == set(case.causes)
-    else:
-        good = len(first) == 1 and first <= case.causes
+    together, alone = first == set(case.causes), len(first) == 1 and first <= case.causes
+    good = together if case.all else alone
     falsely = bool(proved - case.causes)
     return Outcome("wrong", case.name, good, falsely, said(report))
 
@@ -161,9 +161,9 @@ def mutations() -> Iterator[tuple[str, bool]]:
     breaks: list[tuple[str, Any]] = [
         ("bounds a million times too wide", _everywhere("compared", loose)),
         ("bounds a thousandth", _everywhere("compared", _narrow(original))),
-        ("no candidates", mock.patch("convtrace.mismatch.diagnosis.candidates", lambda s: [])),
-        ("every survivor accepted", mock.patch.object(search.Judge, "accepts", lambda s, f: True)),
-        ("pairs never tried", mock.patch.object(search.Search, "pairs", lambda s, c: [])),
+        ("no candidates", mock.patch("convtrace.mismatch.diagnosis.candidates", return_value=[])),
+        ("every survivor accepted", mock.patch.object(search.Judge, "accepts", return_value=True)),
+        ("pairs never tried", mock.patch.object(search.Search, "pairs", return_value=[])),
     ]
     for name, patch in breaks:
         with patch:

@@ -17,9 +17,7 @@ Row = tuple[str, Question, tuple[str, ...]]
 
 def _cast(right: Layer, dtype: torch.dtype) -> Layer:
     bias = None if right.bias is None else right.bias.to(dtype)
-    return Layer(
-        right.x.to(dtype), right.weight.to(dtype), bias, right.settings, right.transposed
-    )
+    return Layer(right.x.to(dtype), right.weight.to(dtype), bias, right.settings, right.transposed)
 
 
 def rows() -> Iterator[Row]:

@@ -141,7 +141,9 @@ def test_deep_networks_stay_rounding_at_every_step(seed: int) -> None:
     deep = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
     x = torch.randn(2, 6, 9, 9)
     channels_last = copy.deepcopy(deep).to(memory_format=torch.channels_last)
-    report = compare(traced(channels_last, x.to(memory_format=torch.channels_last)), traced(deep, x))
+    report = compare(
+        traced(channels_last, x.to(memory_format=torch.channels_last)), traced(deep, x)
+    )
     assert report.ok, report.wrong
 
 
@@ -192,8 +194,10 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     "no bias": (lambda m: setattr(m.stem, "bias", None), "stem", "model.missing_weights"),
     "stride": (lambda m: new_stem(m, stride=1), "stem", "model.setting.stride"),
     "padding": (
-        lambda m: new_stem(m, padding=((1, 1), (1, 1))[0], dilation=1)
-        or setattr(m.block1.conv2, "padding", (0, 0)),
+        lambda m: (
+            new_stem(m, padding=((1, 1), (1, 1))[0], dilation=1)
+            or setattr(m.block1.conv2, "padding", (0, 0))
+        ),
         "block1.conv2",
         "model.setting.padding",
     ),
@@ -250,7 +254,11 @@ def test_a_folded_norm_with_another_eps_is_found(
     assert report.first.with_reference == ("block2.conv1",)
     assert ids(report) == ["norm.epsilon"] and report.causes[0].proved
     (clue,) = report.clues
-    assert clue[0] == "diff_models.clue.folded" and clue[1]["channels"] == 8 and clue[1]["norm"] == "block2.bn1"
+    assert (
+        clue[0] == "diff_models.clue.folded"
+        and clue[1]["channels"] == 8
+        and clue[1]["norm"] == "block2.bn1"
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,10 @@ def rows() -> Iterator[Row]:
     yield "noise", right.ask(out + 0.1 * noise)
     yield "small noise", right.ask(out * (1 + 1e-3 * noise))
     yield "another output", right.ask(noise)
-    yield "stale tile", right.ask(changed((slice(None), slice(None), slice(8, 16), slice(8, 16)), 0.0))
+    yield (
+        "stale tile",
+        right.ask(changed((slice(None), slice(None), slice(8, 16), slice(8, 16)), 0.0)),
+    )
     tail = (slice(None), slice(None), slice(None), slice(16, None))
     yield "garbage in the vector tail", right.ask(changed(tail, noise[tail]))
     last = (slice(None), slice(8, None))
@@ -37,7 +40,10 @@ def rows() -> Iterator[Row]:
     one = right.weight.clone()
     one[3, 2, 1, 1] += 0.5
     yield "one weight damaged", right.ask(right.run(weight=one))
-    yield "input with noise", right.ask(right.run(x=right.x + 0.01 * numbers(*right.x.shape, seed=8)))
+    yield (
+        "input with noise",
+        right.ask(right.run(x=right.x + 0.01 * numbers(*right.x.shape, seed=8))),
+    )
     yield "square of the output", right.ask(out**2)
     phase = out.clone()
     phase[:, :, ::2] *= 1.01

@@ -107,10 +107,8 @@ def layer(
     **settings: Any,
 ) -> Layer:
     """Make a layer with random numbers."""
-    if transposed:
-        shape = (c_in, c_out // groups, *kernel)
-    else:
-        shape = (c_out, c_in // groups, *kernel)
+    first, second = (c_in, c_out // groups) if transposed else (c_out, c_in // groups)
+    shape = (first, second, *kernel)
     if groups > 1:
         settings["groups"] = groups
     return Layer(

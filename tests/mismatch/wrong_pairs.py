@@ -33,7 +33,12 @@ def relu_fused_and_bias_lost() -> Question:
     return right.ask(right.run(bias=None).relu())
 
 
-@case("microsoft/cliffordlayers/pull/17", "groups.channels_interleaved", "kernel.flipped", together=True)
+@case(
+    "microsoft/cliffordlayers/pull/17",
+    "groups.channels_interleaved",
+    "kernel.flipped",
+    together=True,
+)
 def groups_interleaved_and_flipped() -> Question:
     right = layer(6, 4, groups=2, padding=1)
     mixed = torch.cat([right.x[:, 0::2], right.x[:, 1::2]], 1)
@@ -54,7 +59,12 @@ def input_layout_and_bias_order() -> Question:
     return right.ask(right.run(x=x, bias=right.bias.flip(0)))
 
 
-@case("zylo117/Yet-Another-EfficientDet-Pytorch/issues/280", "dilation.ignored", "kernel.axes", together=True)
+@case(
+    "zylo117/Yet-Another-EfficientDet-Pytorch/issues/280",
+    "dilation.ignored",
+    "kernel.axes",
+    together=True,
+)
 def dilation_ignored_and_kernel_transposed() -> Question:
     right = layer(3, 4, padding=2, dilation=2)
     weight = right.weight.transpose(2, 3).contiguous()
@@ -81,7 +91,12 @@ def stride_and_bias() -> Question:
     return right.ask(right.run(stride=1, bias=None))
 
 
-@case("NVIDIA-AI-IOT/Lidar_AI_Solution/issues/200", "activation.missing", "bias.repeated", together=True)
+@case(
+    "NVIDIA-AI-IOT/Lidar_AI_Solution/issues/200",
+    "activation.missing",
+    "bias.repeated",
+    together=True,
+)
 def activation_missing_and_bias_twice() -> Question:
     right = layer()
     return right.ask(right.run(bias=2 * right.bias), activation="relu")

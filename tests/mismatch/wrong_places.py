@@ -181,9 +181,7 @@ def output_padding_filled_with_the_bias() -> Question:
 
 @case("mila-iqia/myia/pull/338", "transposed.output_padding")
 def output_padding_zero_in_rows_only() -> Question:
-    right = layer(
-        2, 3, (3, 3), (5, 6), transposed=True, stride=2, padding=1, output_padding=(1, 0)
-    )
+    right = layer(2, 3, (3, 3), (5, 6), transposed=True, stride=2, padding=1, output_padding=(1, 0))
     return right.ask(F.pad(right.run(output_padding=0), (0, 0, 0, 1)))
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+import torch
+from playwright.sync_api import Locator, Page, expect
+from torch import nn
 
+import convtrace as ct
 from convtrace.demo import DemoOptions, run_stack
+from convtrace.models.digits import digit, digits
 
 Open = Callable[..., Page]
 
@@ -88,6 +93,53 @@ def test_every_number_drawn_has_an_address_and_a_name(demo: Page) -> None:
         "!(e.dataset.address && e.getAttribute('aria-label'))).length"
     )
     assert bare == 0
+
+
+def test_the_shares_of_the_pixels_are_the_contributions(open_page: Open, tmp_path: Path) -> None:
+    trace = ct.trace(digits(), digit())
+    trace.save(tmp_path / "page.html", start="fc[0,8]")
+    page = open_page(tmp_path / "page.html")
+    page.get_by_text("Which pixels did it come from?").click()
+    split = trace.contributions("fc[0,8]")
+    canvas = page.locator(".shares canvas")
+    canvas.focus()
+    values = split.inputs["input"].reshape(8, 8)
+    for key, row, column in (("Home", 0, 0), ("ArrowDown", 1, 0), ("ArrowRight", 1, 1)):
+        canvas.press(key)
+        assert_named(canvas, f"fc[0,8]#share[0,0,{row},{column}]", values[row, column])
+    for _ in range(2):
+        canvas.press("ArrowRight")
+    assert_named(canvas, "fc[0,8]#share[0,0,1,3]", values[1, 3])
+    canvas.press("Enter")
+    expect(page.locator("h1")).to_contain_text("input[0,0,1,3]")
+
+
+def assert_named(element: Locator, address: str, value: float) -> None:
+    label = element.get_attribute("aria-label") or ""
+    assert f"{address} = " in label
+    shown = label.split(" = ")[1].split(". ")[0].replace("−", "-")
+    assert float(shown) == pytest.approx(float(value), rel=1e-5, abs=1e-9)
+
+
+def test_names_from_a_model_stay_text(open_page: Open, tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)><b>"
+    model = nn.Sequential(OrderedDict([(name, nn.Conv2d(1, 1, 2))]))
+    ct.trace(model, torch.ones(1, 1, 3, 3)).save(tmp_path / "page.html", title=name)
+    page = open_page(tmp_path / "page.html")
+    expect(page.locator("h1")).to_contain_text(f"{name}[0,0,0,0]")
+    assert page.locator("img, b").count() == 0
+    assert page.title() == name
+
+
+def test_what_was_left_out_is_said(open_page: Open, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    trace = ct.trace(model, torch.randn(1, 1, 32, 32))
+    trace.save(tmp_path / "page.html", budget=40_000)
+    page = open_page(tmp_path / "page.html")
+    expect(page.get_by_text("Not all numbers fit into 0.0 MB (0.1 MB in all)")).to_be_visible()
+    page.get_by_role("button", name="2 8 × 28 × 28").click()
+    expect(page.get_by_text("left out of this file to keep it small")).to_be_visible()
 
 
 def test_switching_to_korean_changes_every_sentence(demo: Page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +30,19 @@ def counted(layer: nn.Module, *shape: int) -> Trace:
 
 RUNS: dict[str, Callable[[], Trace]] = {
     "digits": lambda: ct.trace(digits(), digit()),
+    "small": lambda: counted(
+        nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(1, 2, 3, padding=1),
+                relu1=nn.ReLU(),
+                pool=nn.MaxPool2d(2),
+                conv2=nn.Conv2d(2, 2, 2),
+                flatten=nn.Flatten(),
+                fc=nn.Linear(18, 3),
+            )
+        ),
+        *(1, 1, 8, 8),
+    ),
     "two": lambda: counted(nn.Conv2d(2, 2, 2, bias=False), 1, 2, 3, 3),
     "spaced": lambda: counted(nn.Conv2d(1, 1, 3, stride=2, padding=1, dilation=2), 1, 1, 7, 7),
     "grouped": lambda: counted(nn.Conv2d(6, 4, 3, groups=2, padding=1), 1, 6, 5, 5),
@@ -73,7 +87,8 @@ class Figure:
 FIGURES: dict[str, Figure] = {
     "receipt": Figure("two", "receipt"),
     "receipt_relu": Figure("digits", "receipt", {"address": "relu1[0,1,4,4]"}),
-    "receipt_linear": Figure("digits", "receipt", {"address": "fc[0,8]"}),
+    "receipt_linear": Figure("small", "receipt", {"address": "fc[0,1]"}),
+    "receipt_digits": Figure("digits", "receipt", {"address": "fc[0,8]"}),
     "receipt_pixel": Figure("digits", "receipt", {"address": "input[0,0,2,3]"}),
     "layer": Figure("two", "layer"),
     "layer_digits": Figure("digits", "layer", {"address": "conv2[0,5,3,3]"}),
@@ -82,7 +97,8 @@ FIGURES: dict[str, Figure] = {
     "layer_one": Figure("one", "layer"),
     "layer_three": Figure("three", "layer"),
     "layer_wide": Figure("wide", "layer"),
-    "stack": Figure("digits", "stack", {"address": "pool[0,3,1,2]"}),
+    "stack": Figure("small", "stack", {"address": "conv2[0,1,0,2]"}),
+    "stack_digits": Figure("digits", "stack", {"address": "pool[0,3,1,2]"}),
     "stack_one": Figure("one", "stack"),
     "stack_three": Figure("three", "stack"),
     "stack_deep": Figure("deep", "stack"),
@@ -99,6 +115,7 @@ FIGURES: dict[str, Figure] = {
     "scatter_one": Figure("one_transposed", "scatter"),
     "gather": Figure("transposed", "gather", {"address": "conv_transpose2d[0,0,2,3]"}),
     "gather_one": Figure("one_transposed", "gather"),
-    "contributions": Figure("digits", "contributions", {"address": "fc[0,8]"}),
+    "contributions": Figure("small", "contributions", {"address": "fc[0,1]"}),
+    "contributions_digits": Figure("digits", "contributions", {"address": "fc[0,8]"}),
     "contributions_wide": Figure("wide", "contributions"),
 }

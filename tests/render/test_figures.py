@@ -8,6 +8,8 @@ right. Goldens freeze, they do not prove; the tests below them ask PyTorch.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +90,9 @@ def test_texts_of_a_receipt_keep_apart_and_stay_on_the_page(name: str, lang: str
 def test_a_figure_of_a_width_has_letters_that_can_be_read_or_says_what_it_needs(
     name: str, width: int
 ) -> None:
-    try:
-        scene = FIGURES[name].scene(width=width)
-    except UsageError as error:
-        assert "Give at least" in str(error)
+    scene, problem = try_to(lambda: FIGURES[name].scene(width=width))
+    if scene is None:
+        assert "Give at least" in problem
         return
     assert_readable(scene)
     assert scene.width * scene.scale == pytest.approx(width / 25.4 * 72)
@@ -116,20 +117,26 @@ def test_texts_of_any_convolution_keep_apart(
     step = next(s for s in trace.steps.values() if s.kind == "convolution")
     index = tuple(data.draw(st.integers(0, size - 1)) for size in step.shape)
     transposed = step.attributes["transposed"]
-    address = str(ct.Address(step.name, index))
+    at = {"address": str(ct.Address(step.name, index))}
     for figure in ("receipt", "layer", "stack", "groups", "gather" if transposed else "window"):
-        try:
-            scene = trace_scene(trace, lang=lang, figure=figure, address=address)
-        except UsageError as error:
-            assert figure == "stack" or "too large" in str(error)
-            continue
-        assert_readable(scene)
-    try:
-        scene = trace_scene(trace, lang=lang, figure="scatter", address=address)
-    except UsageError as error:
-        assert "goes into no number" in str(error)
+        scene, problem = try_to(partial(trace_scene, trace, lang=lang, figure=figure, **at))
+        if scene is None:
+            assert figure == "stack" or "too large" in problem
+        else:
+            assert_readable(scene)
+    scene, problem = try_to(partial(trace_scene, trace, lang=lang, figure="scatter", **at))
+    if scene is None:
+        assert "goes into no number" in problem
     else:
         assert_readable(scene)
+
+
+def try_to(draw: Callable[[], Scene]) -> tuple[Scene | None, str]:
+    """Draw a figure, or return why it cannot be drawn."""
+    try:
+        return draw(), ""
+    except UsageError as error:
+        return None, str(error)
 
 
 # Numbers -----------------------------------------------------------------------------------------
@@ -140,18 +147,13 @@ def test_a_receipt_shows_what_torch_multiplies_and_adds(name: str) -> None:
     case = CASES[name]
     expected, met, products = case.judge()
     text = svg(receipt_scene(case.receipt()))
-    assert [number(t) for t in read_texts(text, "input")] == interleaved(met, case)
-    assert [number(t) for t in read_texts(text, "products")] == interleaved(products, case)
+    assert [number(t) for t in read_texts(text, "input")] == met.ravel().tolist()
+    assert [number(t) for t in read_texts(text, "products")] == products.ravel().tolist()
     sums = [number(t) for t in read_texts(text, "sum")]
     assert sums == products.reshape(len(products), -1).sum(axis=1).tolist()
     assert [number(t) for t in read_texts(text, "total")] == [expected]
     bias = [number(t) for t in read_texts(text, "bias")]
     assert sum(sums) + sum(bias) == expected
-
-
-def interleaved(array: np.ndarray, case: Any) -> list[float]:
-    """The order in which a figure draws: channel by channel, slice by slice."""
-    return array.ravel().tolist()
 
 
 @pytest.mark.parametrize("name", ["window", "window_digits", "window_one"])
@@ -162,10 +164,12 @@ def test_a_window_figure_shows_the_window_the_kernel_and_the_output_of_torch(nam
     address = figure.options.get("address")
     step = trace.step(address.split("[")[0]) if address else next(iter(trace.steps.values()))
     tinted = tinted_texts(scene, theme_of("light").window, "input")
-    index = at(address) if address else tuple(s // 2 if n > 1 else 0 for n, s in enumerate(step.shape))
-    window = torch.autograd.grad(
-        again(step, trace, index), trace_weight(step), retain_graph=False
-    )[0][index[1], 0]
+    index = (
+        at(address) if address else tuple(s // 2 if n > 1 else 0 for n, s in enumerate(step.shape))
+    )
+    window = torch.autograd.grad(again(step, trace, index), trace_weight(step), retain_graph=False)[
+        0
+    ][index[1], 0]
     assert [number(t) for t in tinted] == pytest.approx(window.ravel().tolist(), abs=1e-4)
     made = tinted_texts(scene, theme_of("light").sum, "output")
     assert [number(t) for t in made] == pytest.approx([step.value.item(index)], abs=5e-4)
@@ -317,7 +321,7 @@ def test_a_stack_figure_outlines_the_receptive_field_of_torch() -> None:
     y = functional.avg_pool2d(y, 2)
     kept = {"input": x, **values}
     gradients = torch.autograd.grad(y[0, 3, 1, 2], list(kept.values()))
-    texts = read_texts(svg(FIGURES["stack"].scene()), "field")
+    texts = read_texts(svg(FIGURES["stack_digits"].scene()), "field")
     for shown, gradient, tensor in zip(texts, gradients, kept.values(), strict=False):
         rows, columns = np.nonzero(gradient[0].abs().sum(0).numpy())
         spans = [(rows.min(), rows.max()), (columns.min(), columns.max())]
@@ -331,7 +335,7 @@ def test_a_stack_figure_outlines_the_receptive_field_of_torch() -> None:
 
 
 def test_a_map_of_contributions_adds_up_to_what_torch_returned() -> None:
-    text = drawn("contributions")
+    text = drawn("contributions_digits")
     from convtrace.models.digits import digit, digits
 
     with torch.no_grad():
@@ -340,8 +344,7 @@ def test_a_map_of_contributions_adds_up_to_what_torch_returned() -> None:
     (total,) = [number(t) for t in read_texts(text, "total")]
     assert total == pytest.approx(expected, abs=1e-5)
     assert sum(parts) == pytest.approx(total, abs=2e-5)
-    terms = [t for t in read_texts(text, "term")]
-    assert {t[0] for t in terms} == {"+", "−"}
+    assert {t[0] for t in read_texts(text, "term")} == {"+", "−"}
     scale = [number(t) for t in read_texts(text, "scale")]
     largest = run("digits").contributions("fc[0,8]").inputs["input"].abs().max().item()
     assert scale == pytest.approx([-largest, 0, largest], rel=1e-5)
@@ -386,7 +389,7 @@ def test_every_theme_draws_the_same_numbers(theme: str, mono: bool) -> None:
 def test_without_colour_only_greys_are_left() -> None:
     import re
 
-    text = drawn("layer_digits", mono=True) + drawn("contributions", mono=True)
+    text = drawn("layer_digits", mono=True) + drawn("contributions_digits", mono=True)
     colours = set(re.findall(r"#[0-9A-F]{6}", text))
     assert colours
     assert all(c[1:3] == c[3:5] == c[5:7] for c in colours)
@@ -397,10 +400,14 @@ def test_without_colour_only_greys_are_left() -> None:
     [
         ({"figure": "stak"}, "there is no figure 'stak'"),
         ({"figure": "stak"}, "Did you mean stack?"),
-        ({"figure": "window", "address": "relu1[0,0,0,0]"}, "Convolutions of this run: conv1, conv2"),
+        (
+            {"figure": "window", "address": "relu1[0,0,0,0]"},
+            "Convolutions of this run: conv1, conv2",
+        ),
         ({"figure": "gather"}, "Choose figure='window'"),
         ({"figure": "layer", "address": "conv1[0,0,0,0]", "step": "conv1"}, "Give one of them."),
         ({"figure": "scatter", "address": "fc.weight[0,0]"}, "no convolution reads fc.weight"),
+        ({"figure": "stack", "address": "input[0,0,0,0]"}, "nothing lies below it"),
         ({"figure": "stack", "width": 0}, "It is in millimetres"),
         ({"figure": "stack", "width": 20}, "Give at least"),
         ({"figure": "receipt", "address": "conv1[0,0,0,0]", "limit": 0}, "at least 1"),
@@ -417,5 +424,10 @@ def test_a_figure_that_cannot_be_drawn_says_what_to_do(
 def test_a_figure_that_is_too_large_says_what_to_choose_instead() -> None:
     x, w = torch.ones(1, 1, 60, 60), torch.ones(1, 1, 50, 50)
     trace = ct.trace(lambda x: functional.conv2d(x, w), x)
-    with pytest.raises(UsageError, match=r"a kernel of 2500 numbers\n  Saved as \.md"):
+    with pytest.raises(UsageError, match=r"a kernel of 50 × 50.*\n  --figure window shows one"):
         trace_scene(trace, figure="layer", address="conv2d[0,0,0,0]")
+    with pytest.raises(UsageError, match=r"too large.*\n  As \.md, \.txt or \.json"):
+        receipt_scene(CASES["cut_channels"].receipt(), limit=4608)
+    wide = ct.trace(torch.nn.Conv2d(64, 64, 1), torch.ones(1, 64, 3, 3))
+    with pytest.raises(UsageError, match="64 input channels and 64 output channels; 32 can be"):
+        trace_scene(wide, figure="groups")

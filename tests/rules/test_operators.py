@@ -75,7 +75,9 @@ OPERATORS: dict[str, Function] = {
     "attention": _attend,
     "causal attention": lambda y: _attend(y, is_causal=True),
     "attention with a mask": lambda y: _attend(y, attn_mask=torch.ones(6, 6).tril().bool()),
-    "attention with a bias": lambda y: _attend(y, attn_mask=torch.linspace(-1, 1, 6).expand(6, 6).to(y)),
+    "attention with a bias": lambda y: _attend(
+        y, attn_mask=torch.linspace(-1, 1, 6).expand(6, 6).to(y)
+    ),
     "attention with a scale": lambda y: _attend(y, scale=0.3),
     "softmax times values": lambda y: torch.softmax(y @ y.transpose(2, 3), -1) @ y,
     "grid sample": lambda y: F.grid_sample(

@@ -16,6 +16,8 @@ export interface Cell {
   window?: boolean;
   /** Whether it is the number that the receipt is of. */
   selected?: boolean;
+  /** From −1 to 1: how strongly the cell is coloured on the diverging scale. */
+  shade?: number;
 }
 
 /** A grid: rows of cells. Slices of three-dimensional data stand below each other. */
@@ -107,7 +109,7 @@ export function equationOf(network: Network, receipt: ReceiptDocument, choice: C
     of: count,
     rest: places.length < count ? restOf(hidden) : null,
     output: network.tensor(name) ? planeOf(network.tensor(name)!, index, law, choice.narrow) : null,
-    outputChannel: window ? window.outputChannel : null,
+    outputChannel: law?.axes.length ? window!.outputChannel : null,
   };
 }
 

@@ -105,7 +105,8 @@ export function kernelNumbers(
       // Number of the output channel in its group, or of all, and of the input channel likewise.
       const [output, input] = layer.transposed ? [b, a] : [a, b];
       for (let n = 0; n < each; n += 1) {
-        numbers[(a * second + b) * each + n] = weightAt(preset, layer, [a, b], output, input, place(n, kernel), next);
+        numbers[(a * second + b) * each + n] = weightAt(
+          preset, layer, [a % (first / layer.groups), b], output, input, place(n, kernel), next);
       }
     }
   }
@@ -115,7 +116,7 @@ export function kernelNumbers(
 function weightAt(
   preset: KernelPreset,
   layer: LayerSettings,
-  [first, second]: readonly [number, number],
+  [within, second]: readonly [number, number],
   output: number,
   input: number,
   at: readonly number[],
@@ -126,11 +127,9 @@ function weightAt(
   switch (preset) {
     case "snippet":
       return SNIPPET[(2 * output + input) % SNIPPET.length]!;
-    case "identity": {
+    case "identity":
       // As `nn.init.dirac_(weight, groups)`: each group copies its own channels.
-      const within = layer.transposed ? first : first % (layer.channels / layer.groups);
       return middle && within === second ? 1 : 0;
-    }
     case "ones":
       return 1;
     case "blur":

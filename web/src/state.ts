@@ -1,9 +1,14 @@
 /** What the reader chose. Made once and passed to every component; nothing keeps a copy. */
-import { type ReadonlySignal, type Signal, batch, effect, signal } from "@preact/signals";
-import { parseAddress } from "./address";
+import { type ReadonlySignal, type Signal, batch, computed, effect, signal } from "@preact/signals";
+import { addressText, parseAddress } from "./address";
 import type { Language, PageDocument, ReceiptDocument, Theme } from "./document";
+import type { Network } from "./network";
+import { packStack, unpackStack } from "./packing";
+import { PlaygroundSource } from "./playground";
+import { type Practice, exerciseOf, practiceText, readPractice } from "./practice";
 import { type Messages, say } from "./say";
-import { NotHere, type Source } from "./source";
+import { NotHere, type Source, isInside } from "./source";
+import type { Stack } from "./stack";
 
 /** The receipt of the selected number, or why there is none (yet). */
 export type Loaded =
@@ -14,7 +19,14 @@ export type Loaded =
 export type Order = "share" | "number";
 
 export interface State {
+  /** Where the numbers on the screen come from. It changes: do not keep it. */
   readonly source: Source;
+  /** The source that the page came with. */
+  readonly given: Source;
+  /** What the reader edits, while the playground is open. */
+  readonly playground: ReadonlySignal<PlaygroundSource | null>;
+  /** Which exercise is on, if any. */
+  readonly practice: ReadonlySignal<Practice | null>;
   readonly page: PageInfo;
   /** Address of the number whose receipt is shown. */
   readonly selected: ReadonlySignal<string>;
@@ -36,6 +48,10 @@ export interface State {
   follow(address: string): void;
   /** Return to entry `n` of the trail. */
   back(n: number): void;
+  /** Open the playground with a stack of convolutions; null: back to what the page came with. */
+  play(stack: Stack | null): void;
+  /** Show an exercise; null: back to what was shown before. */
+  exercise(practice: Practice | null): void;
   /** All that a link has to hold. */
   snapshot(): Snapshot;
   restore(snapshot: Partial<Snapshot>): void;
@@ -47,6 +63,9 @@ export interface Snapshot {
   lang: Language;
   theme: Theme | null;
   order: Order;
+  /** The stack of the playground, packed, and which exercise; null where they are closed. */
+  playground: string | null;
+  practice: string | null;
 }
 
 export type PageInfo = Pick<PageDocument, "title" | "start" | "budget" | "wanted"> & {
@@ -55,7 +74,15 @@ export type PageInfo = Pick<PageDocument, "title" | "start" | "budget" | "wanted
   messages: Messages;
 };
 
-export function createState(source: Source, page: PageInfo, lang: Language, theme: Theme | null): State {
+export function createState(given: Source, page: PageInfo, lang: Language, theme: Theme | null): State {
+  const shown = signal(given);
+  const practice = signal<Practice | null>(null);
+  /** What is shown again after the exercises. */
+  let rest: { source: Source; address: string } | null = null;
+  const playground = computed(() => {
+    const source = shown.value;
+    return source instanceof PlaygroundSource && source.editable ? source : null;
+  });
   const selected = signal(page.start);
   const trail = signal<readonly string[]>([]);
   const language = signal(lang);
@@ -65,9 +92,22 @@ export function createState(source: Source, page: PageInfo, lang: Language, them
   const pointed = signal<string | null>(null);
   const loaded = signal<Loaded>({ status: "waiting", address: page.start });
 
+  const go = (address: string, way: readonly string[]): void =>
+    batch(() => {
+      selected.value = address;
+      trail.value = way;
+      from.value = 0;
+      pointed.value = null;
+    });
+
   effect(() => {
+    const source = shown.value;
     void source.revision.value;
     const address = selected.value;
+    if (source instanceof PlaygroundSource) {
+      const near = nearest(source.network, address);
+      if (near !== address) return go(near, []);
+    }
     const put = (now: Loaded): void => {
       if (selected.peek() === address) loaded.value = now;
     };
@@ -87,16 +127,34 @@ export function createState(source: Source, page: PageInfo, lang: Language, them
     }
   });
 
-  const go = (address: string, way: readonly string[]): void =>
+  const play = (stack: Stack | null): void =>
     batch(() => {
-      selected.value = address;
-      trail.value = way;
-      from.value = 0;
-      pointed.value = null;
+      practice.value = rest = null;
+      shown.value = stack ? new PlaygroundSource(stack) : given;
+      if (!stack && !isHere(given.network, selected.peek())) go(page.start, []);
+    });
+  const exercise = (next: Practice | null): void =>
+    batch(() => {
+      if (next) {
+        rest ??= { source: shown.peek(), address: selected.peek() };
+        const { stack, address } = exerciseOf(next);
+        shown.value = new PlaygroundSource(stack, false);
+        go(address, []);
+      } else if (rest) {
+        shown.value = rest.source;
+        go(rest.address, []);
+        rest = null;
+      }
+      practice.value = next;
     });
 
   return {
-    source,
+    get source() {
+      return shown.value;
+    },
+    given,
+    playground,
+    practice,
     page,
     selected,
     trail,
@@ -112,18 +170,26 @@ export function createState(source: Source, page: PageInfo, lang: Language, them
       if (address !== selected.value) go(address, [...trail.value, selected.value]);
     },
     back: (n) => go(trail.value[n]!, trail.value.slice(0, n)),
+    play,
+    exercise,
     snapshot: () => ({
       selected: selected.value,
       trail: trail.value,
       lang: language.value,
       theme: chosenTheme.value,
       order: order.value,
+      playground: playground.value && packStack(playground.value.stack.value),
+      practice: practice.value && practiceText(practice.value),
     }),
     restore(snapshot) {
       batch(() => {
         if (snapshot.lang) language.value = snapshot.lang;
         if (snapshot.theme !== undefined) chosenTheme.value = snapshot.theme;
-        if (snapshot.selected) go(snapshot.selected, snapshot.trail ?? []);
+        const stack = snapshot.playground ? unpackStack(snapshot.playground) : null;
+        if (stack || (snapshot.playground === null && playground.peek())) play(stack);
+        const drawn = snapshot.practice ? readPractice(snapshot.practice) : null;
+        if (drawn || snapshot.practice === null) exercise(drawn);
+        if (snapshot.selected && !drawn) go(snapshot.selected, snapshot.trail ?? []);
         if (snapshot.order) order.value = snapshot.order;
       });
     },
@@ -139,3 +205,19 @@ function missing(address: string, error: unknown): Loaded {
 
 const addressOf = (loaded: Loaded): string =>
   loaded.status === "here" ? loaded.receipt.address : loaded.address;
+
+function isHere(network: Network, address: string): boolean {
+  const at = parseAddress(address);
+  const tensor = at && network.tensor(at.step);
+  return tensor ? isInside(tensor, at.index) : false;
+}
+
+/** The same number, or the nearest that is left after a change of settings. */
+function nearest(network: Network, address: string): string {
+  if (isHere(network, address)) return address;
+  const at = parseAddress(address);
+  const tensor = (at && network.tensor(at.step)) ?? network.tensor([...network.steps.keys()].at(-1)!)!;
+  const { shape } = tensor;
+  const index = at && at.index.length === shape.length ? at.index : shape.map(() => 0);
+  return addressText(tensor.name, index.map((place, axis) => Math.min(place, shape[axis]! - 1)));
+}

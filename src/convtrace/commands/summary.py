@@ -20,7 +20,7 @@ multiply-accumulates and receptive field.
 
 MODEL is file.py:object, package.module:object, or digits, a small trained network that ships
 with convtrace. The object is an nn.Module, a function without arguments that makes one, or a
-function of tensors.
+function of tensors. Or MODEL is a run that was saved: name.convtrace.
 
 To see how one number of a step came about: `convtrace why MODEL "step[0,0,0,0]"`.
 """

@@ -33,7 +33,7 @@ by input channel, with a total that is checked against what PyTorch returned.
 
 MODEL is file.py:object, package.module:object, or digits, a small trained network that ships
 with convtrace. The object is an nn.Module, a function without arguments that makes one, or a
-function of tensors.
+function of tensors. Or MODEL is a run that was saved: name.convtrace.
 
 ADDRESS is the name of a step and one position an axis, counted from 0, in quotes, since
 shells have plans of their own for brackets: conv2[0,5,3,3] is sample 0, channel 5, row 3,

@@ -25,7 +25,7 @@ from convtrace.frontends.saved_values import Stored
 from convtrace.graph import Parts, Trace
 from convtrace.loading.files import shown
 from convtrace.rules import rule_of
-from convtrace.rules.checks import check_step
+from convtrace.rules.checks import check_reads, check_step
 from convtrace.step import Number, Step, Unobserved, Value
 from convtrace.tables import Coefficients, Curve, Table
 
@@ -89,6 +89,14 @@ class OpenedTrace(Trace):
     def uses(self, address: Any, **options: Any) -> Any:
         """List where a number goes; see `Trace.uses`."""
         return self._guarded(super().uses, address, **options)
+
+    def check(self) -> None:
+        """Raise `FileFormatError` if a step cannot say what it reads."""
+        for name, step in self.steps.items():
+            try:
+                check_reads(step)
+            except ShapeError as error:
+                raise broken(self.path, f"{name!r} ({step.kind}): {error}") from error
 
     def _guarded(self, question: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Blame the file, if an answer fails in a way that no file of ours can bring about."""

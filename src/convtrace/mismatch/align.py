@@ -305,9 +305,7 @@ def _others(mine: Network, reference: Network, found: Alignment) -> None:
     _ends(mine, reference, found, taken)
 
 
-def _followers(
-    mine: Network, reference: Network, step: Step, found: Alignment
-) -> Iterator[Step]:
+def _followers(mine: Network, reference: Network, step: Step, found: Alignment) -> Iterator[Step]:
     """Yield the steps of mine that do the same with the same value, whatever their shape."""
     values = found.values
     for name in reference.flowing(step).values():
@@ -319,23 +317,26 @@ def _followers(
 def _likeness(
     mine: Network, reference: Network, r: Step, m: Step, found: Alignment
 ) -> tuple[float, By]:
-    score = 0.0
+    values, score = found.values, 0.0
     by: By = "order"
-    values = found.values
+    alike = family(r) == family(m)
     read = {values.get(name) for name in reference.flowing(r).values()} - {None}
-    if read & set(mine.flowing(m).values()):
+    direct = bool(read & set(mine.flowing(m).values()))
+    if direct:
         score, by = score + 4, "place"
-    elif not read and _above_the_same(mine, reference, r, m, values):
-        score += 2
     if reference.names[r.name] & mine.names[m.name]:
         score, by = score + 4, "name"
-    alike = family(r) == family(m)
-    score += 3 if alike else 0
+    if alike:
+        score += 3
+    elif "move" in (family(r), family(m)) and by != "name":
+        return 0.0, by  # what only moves numbers looks like what made them
     units = [FORMATS[step.dtype].unit for step in (r, m) if step.dtype in FORMATS]
     # Different operators have to agree more closely: much in a network looks like its neighbour.
     within = _CLOSE if alike else max(_CLOSER, 16 * max(units, default=0.0))
     if close(mine.fingerprint(m.name), reference.fingerprint(r.name), within) > 0.9:
         score, by = score + 5, by if by == "name" else "numbers"
+    if score and not direct and by != "name":
+        score += 2 if _above_the_same(mine, reference, r, m, values) else -3
     return score, by
 
 

@@ -110,18 +110,12 @@ def _with(base: Setup, x: Array, weight: Array, bias: Array | None) -> Setup:
     size: list[int] = []
     for axis, n in enumerate(x.shape[2:]):
         s, e, p, h = base.stride[axis], base.extent[axis], base.low[axis], high[axis]
-        if base.transposed:
-            out = (n - 1) * s + e - p - h
-        else:
-            out = (n + p + max(h, 0) - e) // s + 1
-        size.append(max(out, 1))
-    return base.but(
-        x=x, weight=weight, bias=bias, size=tuple(size), stages=_stages(base, bias)
-    )
+        grown, shrunk = (n - 1) * s + e - p - h, (n + p + max(h, 0) - e) // s + 1
+        size.append(max(grown if base.transposed else shrunk, 1))
+    return base.but(x=x, weight=weight, bias=bias, size=tuple(size), stages=_stages(base, bias))
 
 
 def _stages(base: Setup, bias: Array | None) -> Any:
     return tuple(
-        Add(bias) if isinstance(stage, Add) and bias is not None else stage
-        for stage in base.stages
+        Add(bias) if isinstance(stage, Add) and bias is not None else stage for stage in base.stages
     )

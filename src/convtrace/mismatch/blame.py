@@ -96,9 +96,7 @@ def _of_weights(cause: Cause) -> bool:
 # Putting differences in --------------------------------------------------------------------------
 
 
-def _put_in(
-    judged: Judged, listed: list[Difference]
-) -> tuple[tuple[Difference, ...], bool]:
+def _put_in(judged: Judged, listed: list[Difference]) -> tuple[tuple[Difference, ...], bool]:
     """Find the fewest differences that turn the reference's numbers into mine.
 
     Returns:
@@ -296,6 +294,4 @@ def _places(judged: Judged) -> list[tuple[int, ...]]:
     ratio = ratio.masked_fill(ours == judged.expected, 0.0)
     count = min(_WORST, int((ratio > 1).sum()) or 1, ratio.numel())
     found = torch.topk(ratio.reshape(-1), count).indices
-    return [
-        tuple(int(n) for n in torch.unravel_index(place, ours.shape)) for place in found
-    ]
+    return [tuple(int(n) for n in torch.unravel_index(place, ours.shape)) for place in found]

@@ -27,7 +27,7 @@ from convtrace.mismatch.whole import linear_whole, whole
 
 Array = NDArray[Any]
 
-ENOUGH = 24.0
+ENOUGH = 10.0
 """Bits of evidence from which on a cause is proved and no chance hit."""
 
 
@@ -40,6 +40,8 @@ def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
     found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
     report, wrong = judged(problem, sums, found)
     tick()
+    if (shaken := _shaken(problem, report, found)) is not None:
+        return shaken
     usual = report.spread is None or report.spread.usual
     if report.verdict != "mismatch" and usual:
         return report
@@ -48,6 +50,17 @@ def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
         if settled is not None:
             return diagnose(settled, tick)
     return explained(problem, report, wrong, found, linear, tick)
+
+
+def _shaken(problem: Problem, report: Report, found: Compared) -> Report | None:
+    """Report a callable whose two runs differ by more than rounding explains."""
+    for key, values in problem.notes:
+        if key == "diff.note.nondeterministic" and values["largest"] > 2 * float(
+            np.nanmax(found.bound)
+        ):
+            cause = Cause("deterministic.not", {"largest": values["largest"]}, proved=True)
+            return replace(report, verdict="mismatch", explanations=((cause,),))
+    return None
 
 
 def explained(
@@ -66,7 +79,9 @@ def explained(
         # Every element is inside its bound, but together they are further out than rounding goes.
         badness = np.abs(right.quotient) / judge.limit
         wrong = badness > 0.5 * badness.max()
-    search = Search(problem.setup, judge, wrong, badness, tick, linear)
+    if not (wrong & np.isfinite(problem.observed)).any():
+        return replace(report, pattern=pattern(problem.setup, right, wrong))
+    search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual)
     listed = candidates(problem.setup)
     found = search.verify(search.singles(listed))
     # A fit can be all that a listed cause is and more, so that it is no rival of one.
@@ -92,9 +107,7 @@ def explained(
     if _transformed(problem, right, linear):
         notes = (*report.notes, ("diff.note.transform", {}))
         return replace(report, verdict="rounding", notes=notes)
-    return replace(
-        report, verdict="mismatch", pattern=pattern(problem.setup, right, wrong)
-    )
+    return replace(report, verdict="mismatch", pattern=pattern(problem.setup, right, wrong))
 
 
 def judge_of(problem: Problem, report: Report) -> Judge:
@@ -131,9 +144,7 @@ def _named(problem: Problem, report: Report, found: list[Found], search: Search)
         sums = whole(problem.setup, search.linear)
         again, _ = judged(problem.but(arithmetic=ran), sums, _again(problem, ran, sums))
         if again.verdict != "mismatch":
-            return replace(
-                again, verdict="rounding", explanations=explanations, apart=report.apart
-            )
+            return replace(again, verdict="rounding", explanations=explanations, apart=report.apart)
         return replace(report, verdict="rounding", arithmetic=ran)
     return report
 
@@ -157,7 +168,7 @@ def _in_lower_precision(
         if report.verdict != "mismatch":
             continue
         judge = judge_of(other, report)
-        search = Search(problem.setup, judge, bad, right.ratio, tick, linear)
+        search = Search(problem.setup, judge, bad, right.ratio, tick, linear, right.residual)
         usual = [c for c in listed if not c.id.startswith("precision.")]
         found = search.verify(search.singles(usual))
         if found:

@@ -80,8 +80,8 @@ def diff(
     Example:
         >>> import numpy as np
         >>> import convtrace as ct
-        >>> x, weight = np.arange(16.0).reshape(1, 1, 4, 4), np.array([[[[1.0, 2.0], [3.0, 5.0]]]])
-        >>> flipped = ct.from_arrays(x, weight[..., ::-1]).step("conv2d").value.box(())
+        >>> x, weight = np.sin(np.arange(16.0)).reshape(1, 1, 4, 4), [[[[1.0, 2.0], [3.0, 5.0]]]]
+        >>> flipped = ct.from_arrays(x, [[[[2.0, 1.0], [5.0, 3.0]]]]).step("conv2d").value.box(())
         >>> report = ct.diff(flipped, (x, weight))
         >>> report.verdict, [(cause.id, cause.proved) for cause in report.causes]
         ('mismatch', [('kernel.flipped', True)])

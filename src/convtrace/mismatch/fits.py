@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from convtrace.mismatch.change import Change
 from convtrace.mismatch.compare import Compared
 from convtrace.mismatch.search import Search
-from convtrace.mismatch.setup import Op, Positions, Setup
+from convtrace.mismatch.setup import Positions, Setup
 from convtrace.mismatch.stages import Act, Add, Affine, Local, Norm, Sums
 
 Array = NDArray[Any]
@@ -93,7 +93,10 @@ def _parts(search: Search) -> tuple[Array, Array, Array]:
 def _ones(search: Search) -> Array:
     """Return 1 where taps fall on the input and 0 on padding."""
     base = search.base.but(fill=0.0)
-    ones: Op = lambda values, index: np.ones_like(values)
+
+    def ones(values: Array, index: Positions) -> Array:
+        return np.ones_like(values)
+
     return base.but(x_ops=(ones,)).read(base.origin(search.samples[1]))
 
 
@@ -105,6 +108,9 @@ def _input(search: Search) -> Iterator[Change]:
     both = _solve(columns, target)
     if both is not None:
         yield _affine_input(float(both[0]), float(both[1]))
+    padded = _solve([columns[0], factors.sum(1)], target)
+    if padded is not None and all(mode == "zeros" for mode in search.base.modes):
+        yield _affine_input(float(padded[0]), float(padded[1]), padded=True)
     one = _solve(columns[:1], target)
     if one is not None:
         yield _affine_input(float(one[0]), 0.0)
@@ -113,17 +119,20 @@ def _input(search: Search) -> Iterator[Change]:
         yield _affine_input(1.0, float(shift[0]))
 
 
-def _affine_input(scale: float, shift: float) -> Change:
+def _affine_input(scale: float, shift: float, *, padded: bool = False) -> Change:
     scale, shift = nice(scale), nice(shift) if abs(shift) > 1e-7 else 0.0
     if abs(scale - 1) < 1e-6:
         scale = 1.0
 
     def make(setup: Setup) -> Setup:
-        return setup.but(x_ops=(*setup.x_ops, lambda v, i: v * scale + shift))
+        fill = setup.fill * scale + shift if padded else setup.fill
+        return setup.but(x_ops=(*setup.x_ops, lambda v, i: v * scale + shift), fill=fill)
 
     if not shift:
         return Change("input.scaled", "x", make, {"factor": scale}, 1.45)
     given = {"factor": scale, "shift": shift}
+    if padded:
+        return Change("input.shifted_padded", "x", make, given, 1.55)
     return Change("input.shifted", "x", make, given, 1.5)
 
 
@@ -216,9 +225,7 @@ def _channels(right: Compared) -> Iterator[Change]:
         id_, given = "bias.other", {"channels": tuple(wrong.tolist()[:16]), "count": len(wrong)}
         if len(wrong) and np.allclose(shift, shift[0], rtol=1e-5):
             given["amount"] = float(shift[0])
-        yield Change(
-            id_, "after", lambda s: s.but(stages=(*s.stages, stage)), given, 1.9
-        )
+        yield Change(id_, "after", lambda s: s.but(stages=(*s.stages, stage)), given, 1.9)
     middle, around = rows.mean(1, keepdims=True), seen.mean(1, keepdims=True)
     square = ((rows - middle) ** 2).sum(1)
     if not (square > 0).all():
@@ -226,6 +233,8 @@ def _channels(right: Compared) -> Iterator[Change]:
     scale = ((rows - middle) * (seen - around)).sum(1) / square
     offset = (around - scale[:, None] * middle)[:, 0]
     var = seen.var(1)
+    if (np.abs(scale) < 1e-9).any():
+        return  # channels that hold no trace of what belongs there
     affine = Affine(scale, offset)
     own = bool((np.abs(around) < 1e-3).all() and (np.abs(var - 1) < 1e-2).all())
     given: dict[str, Any] = {"over": "batch"} if own else {}
@@ -260,9 +269,7 @@ def _slope(search: Search) -> Iterator[Change]:
     yield Change(
         "activation.fused" if len(stages) == len(base.stages) else "activation.other",
         "after",
-        lambda s: s.but(
-            stages=(*(o for o in s.stages if not isinstance(o, Act)), Local(stage))
-        ),
+        lambda s: s.but(stages=(*(o for o in s.stages if not isinstance(o, Act)), Local(stage))),
         {"name": "leaky_relu", "slope": slope, "where": "last", "right": ""},
         1.5,
     )

@@ -93,9 +93,7 @@ class Sides:
         return None if finer else ours
 
 
-def sides_of(
-    mine: Network, reference: Network, alignment: Alignment, name: str
-) -> Sides:
+def sides_of(mine: Network, reference: Network, alignment: Alignment, name: str) -> Sides:
     """Collect what is judged together with one step of the reference."""
     values = alignment.values
     steps, entries = reference.below(reference.made[name], values)

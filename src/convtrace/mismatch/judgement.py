@@ -67,9 +67,7 @@ def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array
     return report, wrong
 
 
-def _modular(
-    problem: Problem, sums: Sums, found: Compared, inside: Array
-) -> tuple[Array, int]:
+def _modular(problem: Problem, sums: Sums, found: Compared, inside: Array) -> tuple[Array, int]:
     """Allow what integer arithmetic is: exact modulo 2**bits."""
     if problem.stages or problem.change_x or not problem.dtype.startswith(("int", "uint")):
         return inside, 0

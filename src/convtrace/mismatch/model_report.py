@@ -160,5 +160,3 @@ class ModelReport:
         where = f" at {self.first.reference}" if self.first else ""
         named = ", ".join(cause.id for cause in self.causes)
         return f"ModelReport({self.verdict}{where}, {named or 'no cause'}, {len(self.pairs)} pairs)"
-
-

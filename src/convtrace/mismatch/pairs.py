@@ -69,9 +69,7 @@ def promising(search: Search, candidates: Sequence[Change]) -> Iterator[Changes]
     search.tick()
 
 
-def _gathered(
-    base: Setup, changes: Sequence[Change], at: Positions, side: str
-) -> Iterator[_Side]:
+def _gathered(base: Setup, changes: Sequence[Change], at: Positions, side: str) -> Iterator[_Side]:
     for change in changes:
         setup = change.make(base)
         if setup is None:
@@ -99,7 +97,7 @@ def _linear(setup: Setup, at: Positions) -> Sums | None:
 def _hits(search: Search, sums: Sums) -> Array:
     """Tell which rows may reproduce the first sample."""
     target = search.targets[0][: sums.values.shape[-1]]
-    return search.judge.plausible(sums, target).all(-1)
+    return np.asarray(search.judge.plausible(sums, target).all(-1))
 
 
 def _two_sided(
@@ -142,7 +140,7 @@ def _followed(
             found = setup.finish(sums)
         except (IndexError, ValueError):
             continue
-        for row in np.flatnonzero(_hits(search, found)):
+        for row in np.flatnonzero(_hits(search, found)).tolist():
             yield (*before[row][0], change)
 
 

@@ -137,7 +137,7 @@ def _phases(setup: Setup, wrong: Array) -> Iterator[Note]:
     """Every second, third, … row or column only."""
     for axis, name in enumerate(axis_names(setup.axes)):
         size = wrong.shape[axis + 2]
-        along = np.moveaxis(wrong, axis + 2, 0).reshape(size, -1).any(1)
+        along = np.asarray(np.moveaxis(wrong, axis + 2, 0).reshape(size, -1).any(1))
         for period in sorted({2, 3, 4, 8, setup.stride[axis]}):
             if period < 2 or size < 2 * period:
                 continue

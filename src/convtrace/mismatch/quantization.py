@@ -117,8 +117,9 @@ class Requantize:
         if self.ratio is not None:
             return np.asarray(self.ratio, dtype=np.float64).reshape(-1)
         q = self.quant
-        x, w, y = (np.asarray(s, dtype=np.float64).reshape(-1) for s in
-                   (q.x_scale, q.w_scale, q.y_scale))
+        x, w, y = (
+            np.asarray(s, dtype=np.float64).reshape(-1) for s in (q.x_scale, q.w_scale, q.y_scale)
+        )
         return x * w / y
 
     def __call__(self, sums: Sums) -> Sums:
@@ -134,10 +135,7 @@ class Requantize:
 
     def _store(self, scaled: Array, zero: float) -> Array:
         rounding = ROUNDINGS[self.rounding]
-        if self.early:
-            number = rounding(scaled + zero)
-        else:
-            number = rounding(scaled) + zero
+        number = rounding(scaled + zero) if self.early else rounding(scaled) + zero
         if self.relu:
             number = np.maximum(number, zero)
         low, high = self.limits or LIMITS[self.quant.dtype]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,7 +92,7 @@ def ask(
         changes["change_w"] = (Less(_row(quant.w_zero), out_axis),)
         relu = any(isinstance(s, Act) and s.name == "relu" for s in stages)
         stages = [Requantize(quant, relu=relu)]
-    dtypes = [dtype_of(data[role]) for role in ("x", "weight")]
+    dtypes = [dtype_of(array) for array in (data["x"], data["weight"])]
     floating = [name for name in dtypes if name in FORMATS]
     stored = max(floating, key=lambda n: FORMATS[n].precision, default="float64")
     out = dtype_of(observed)
@@ -200,14 +200,17 @@ def _single(output: Any, what: str) -> Any:
     """Take the one array out of what a model returned."""
     if isinstance(output, Mapping):
         output = list(cast("Given", output).values())
-    if isinstance(output, (list, tuple)) and output and hasattr(output[0], "shape"):
-        if len(output) > 1:
-            raise UsageError(
-                f"{what} returned {len(output)} arrays, and one output can be compared\n"
-                "  Give a function that returns the one that is meant."
-            )
-        return output[0]
-    return output
+    if not isinstance(output, (list, tuple)):
+        return output
+    parts = list(cast("Sequence[Any]", output))
+    if not parts or not hasattr(parts[0], "shape"):
+        return parts
+    if len(parts) > 1:
+        raise UsageError(
+            f"{what} returned {len(parts)} arrays, and one output can be compared\n"
+            "  Give a function that returns the one that is meant."
+        )
+    return parts[0]
 
 
 def _from_callable(function: Any, data: Given) -> tuple[Any, list[Note]]:
@@ -256,9 +259,7 @@ def _from_weights(weights: Given, data: Given, found: Reference) -> Any:
     import torch
 
     def part(role: str) -> Any:
-        return next(
-            (v for k, v in weights.items() if k == role or k.endswith(f".{role}")), None
-        )
+        return next((v for k, v in weights.items() if k == role or k.endswith(f".{role}")), None)
 
     weight, bias = part("weight"), part("bias")
     if weight is None:

@@ -216,7 +216,8 @@ def _of_module(module: Any, x: Any) -> Reference:
         raise UsageError(
             f"the reference holds more than one convolution and what follows it: "
             f"{', '.join(type(m).__name__ for m in leaves[:8])}\n"
-            "  Compare whole models by their traces: ct.diff(ct.trace(mine, x), ct.trace(model, x))."
+            "  Compare whole models by their traces:\n"
+            "  ct.diff(ct.trace(mine, x), ct.trace(model, x))."
         )
     conv = convolutions[0]
     given = {
@@ -244,8 +245,8 @@ def _stage_of(module: Any) -> tuple[Stage, ...]:
         ones = floats([1.0] * count)
         return (
             Norm(
-                ones if module.weight is None else floats(module.weight),
-                0 * ones if module.bias is None else floats(module.bias),
+                floats(module.weight) if module.affine else ones,
+                floats(module.bias) if module.affine else 0 * ones,
                 floats(module.running_mean),
                 floats(module.running_var),
                 module.eps,

@@ -27,6 +27,9 @@ Changes = tuple[Change, ...]
 FURTHEST = 4.0
 """How far out of the spread of rounding a single element may lie."""
 
+MOST_BITS = 24.0
+"""Bits that one element can tell."""
+
 MOST = 8
 """Most explanations that are computed in whole."""
 
@@ -124,6 +127,7 @@ class Search:
         badness: How wrong each is.
         tick: Called after each part of the work.
         linear: Bare sums of the base at all positions, where they are known.
+        residual: Observed - right, of all elements.
     """
 
     def __init__(
@@ -134,9 +138,11 @@ class Search:
         badness: Array,
         tick: Callable[[], None],
         linear: Sums | None = None,
+        residual: Array | None = None,
     ) -> None:
         self.base, self.judge, self.tick, self.linear = base, judge, tick, linear
         self.badness = badness
+        self.residual = judge.observed if residual is None else residual
         self.tried = 0
         usable = np.isfinite(judge.observed)
         self.samples = tuple(
@@ -183,11 +189,11 @@ class Search:
         """Return the pairs of changes that reproduce both samples."""
         from convtrace.mismatch.pairs import promising
 
-        found: list[Changes] = []
-        for pair in promising(self, candidates):
-            if self.fits(pair, 0) is not None and self.fits(pair, 1) is not None:
-                found.append(pair)
-        return found
+        return [
+            pair
+            for pair in promising(self, candidates)
+            if self.fits(pair, 0) is not None and self.fits(pair, 1) is not None
+        ]
 
     def verify(self, survivors: Iterable[Changes]) -> list[Found]:
         """Compute survivors in whole; return those that reproduce every element, simplest first."""
@@ -207,7 +213,7 @@ class Search:
             except (IndexError, ValueError):
                 continue
             if self.judge.accepts(result):
-                found.append(Found(changes, setup, result, self.evidence()))
+                found.append(Found(changes, setup, result, self.evidence(self.residual)))
         if len(found) > 1:
             # Where one fits like rounding and another only just, the other one is no explanation.
             best = min(one.compared.size for one in found)
@@ -215,19 +221,32 @@ class Search:
             found = [one for one in found if one.compared.size <= max(6 * best, floor)]
         return found
 
-    def evidence(self) -> float:
-        """Estimate how unlikely a chance hit is: bits by which wrong elements are pinned down."""
-        ratio = self.badness[np.isfinite(self.badness)]
-        ratio = ratio[ratio > 1]
-        bits = float(np.minimum(np.log2(ratio) + 1, 20).sum()) if ratio.size else 0.0
+    def evidence(self, residual: Array) -> float:
+        """Estimate how unlikely a chance hit is, in bits.
+
+        Elements that are off by one and the same amount say the same thing, and small whole
+        numbers agree by chance more often than fractions do.
+
+        Args:
+            residual: Observed - right, of all elements.
+        """
+        usable = np.isfinite(residual) & np.isfinite(self.badness) & (self.badness > 1)
+        if not usable.any():
+            return 0.0
+        off, ratio = residual[usable], self.badness[usable]
+        most = MOST_BITS
+        observed = self.judge.observed[np.isfinite(self.judge.observed)]
+        if (observed == np.rint(observed)).all():
+            most = min(most, math.log2(2 + float(observed.max() - observed.min())))
+        step = float(np.abs(off).max()) * 1e-6
+        _, first = np.unique(np.rint(off / step), return_index=True)
+        bits = float(np.minimum(np.log2(ratio[first]) + 1, most).sum())
         return bits - math.log2(max(self.tried, 2))
 
     def distinct(self, survivors: Sequence[Changes]) -> Iterator[Changes]:
         """Leave out what computes the same as a simpler one, whatever the numbers are."""
         other = scrambled(self.base)
-        at = positions(
-            np.ones(other.shape, dtype=np.bool_), np.zeros(other.shape), 48, seed=7
-        )
+        at = positions(np.ones(other.shape, dtype=np.bool_), np.zeros(other.shape), 48, seed=7)
         seen: list[tuple[Changes, Array]] = []
         for changes in survivors:
             setup = applied(other, changes)
@@ -272,8 +291,7 @@ def scrambled(base: Setup, seed: int = 3) -> Setup:
 
     x, weight, bias = like(base.x), like(base.weight), like(base.bias)
     stages = tuple(
-        Add(bias) if isinstance(stage, Add) and bias is not None else stage
-        for stage in base.stages
+        Add(bias) if isinstance(stage, Add) and bias is not None else stage for stage in base.stages
     )
     return base.but(x=x, weight=weight, bias=bias, stages=stages)
 

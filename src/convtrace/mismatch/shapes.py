@@ -60,9 +60,7 @@ def _default(name: str, problem: Problem) -> Any:
 
 def _alternatives(problem: Problem, given: Mapping[str, Any]) -> Iterator[Problem]:
     """List the problem with every setting that gives the observed shape."""
-    shapes = {
-        role: tuple(array.shape) for role, array in problem.raw.items() if array is not None
-    }
+    shapes = {role: tuple(array.shape) for role, array in problem.raw.items() if array is not None}
     observed = tuple(problem.raw["observed"].shape)
     settings = {
         "groups": problem.attributes["groups"],
@@ -104,9 +102,7 @@ def reproduces(problem: Problem) -> bool:
     if problem.arithmetic is not None:
         everywhere = np.ones(observed.shape, dtype=np.bool_)
         at = positions(everywhere, np.abs(sums.values), 32, 5)
-        most = MARGIN * expected_size(
-            setup, at, problem.arithmetic, problem.count, problem.stored
-        )
+        most = MARGIN * expected_size(setup, at, problem.arithmetic, problem.count, problem.stored)
     found = compared(observed, sums, problem.arithmetic, problem.count, problem.stored)
     return bool(found.inside.all()) and found.size <= most
 
@@ -211,9 +207,7 @@ def _setting(right: Problem, other: Problem, *, proved: bool) -> Cause:
     return Cause(id_, parameters, proved)
 
 
-def _with_one_more(
-    problem: Problem, other: Problem, tick: Callable[[], None]
-) -> Report | None:
+def _with_one_more(problem: Problem, other: Problem, tick: Callable[[], None]) -> Report | None:
     """Look for one more mistake besides other settings."""
     setup, observed = other.setup, other.observed
     everything = np.ones(observed.shape, dtype=np.bool_)
@@ -268,9 +262,7 @@ def _turned(
         if perm == tuple(range(len(shape))):
             continue
         moved = (
-            observed.permute(perm)
-            if hasattr(observed, "permute")
-            else np.transpose(observed, perm)
+            observed.permute(perm) if hasattr(observed, "permute") else np.transpose(observed, perm)
         )
         extra = {**problem.extra, "settled": True, "shallow": True}
         report = diagnose(problem.but(raw={**problem.raw, "observed": moved}, extra=extra), tick)
@@ -285,9 +277,7 @@ def _turned(
 
 
 def _unexplained(problem: Problem, observed: tuple[int, ...]) -> ShapeError:
-    shapes = {
-        role: tuple(array.shape) for role, array in problem.raw.items() if array is not None
-    }
+    shapes = {role: tuple(array.shape) for role, array in problem.raw.items() if array is not None}
     axes = len(problem.modes)
     near: list[tuple[int, str]] = []
     for stride, padding, dilation in itertools.product(range(1, 5), range(5), range(1, 4)):
@@ -306,9 +296,7 @@ def _unexplained(problem: Problem, observed: tuple[int, ...]) -> ShapeError:
         except ShapeError:
             continue
         far = sum(abs(a - b) for a, b in zip(shape[-axes:], observed[-axes:], strict=False))
-        near.append(
-            (far, f"stride {stride}, padding {padding}, dilation {dilation} give {shape}")
-        )
+        near.append((far, f"stride {stride}, padding {padding}, dilation {dilation} give {shape}"))
     near.sort(key=lambda pair: pair[0])
     listed = "\n    ".join(text for _, text in near[:3])
     return ShapeError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.exact import FORMATS
+from convtrace.exact import FORMATS, gamma
 
 if TYPE_CHECKING:
     from convtrace.mismatch.setup import Setup
@@ -150,8 +150,15 @@ class Store:
 
     def __call__(self, sums: Sums) -> Sums:
         """Round."""
-        spacing = 2 * half_spacing(sums.values, self.format)
-        return sums.to(rounded(sums.values, self.format), sums.magnitude, sums.extra + spacing)
+        terms = sums.setup.terms * math.prod(sums.setup.kernel) + 8
+        slack = gamma(terms, FORMATS["float32"].unit) * sums.magnitude + sums.extra
+        low, mid, high = (
+            rounded(v, self.format) for v in (sums.values - slack, sums.values, sums.values + slack)
+        )
+        with np.errstate(all="ignore"):
+            loose = np.maximum(np.abs(low - mid), np.abs(high - mid))
+        # What is stored lies on the grid of the format: near a tie either neighbour, else one.
+        return sums.to(mid, 0 * mid, np.where(np.isfinite(loose), loose, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +248,5 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], float]] = {
     "clip 0 1": (lambda x: np.clip(x, 0, 1), 1.0),
     "clip 0 255": (lambda x: np.clip(x, 0, 255), 1.0),
     "abs": (np.abs, 1.0),
-    "negative": (lambda x: -x, 1.0),
-    "relu of negative": (lambda x: np.minimum(x, 0), 1.0),
 }
 """Activations by name: the function, and the most by which it enlarges a difference."""

@@ -53,9 +53,7 @@ def grid(shape: tuple[int, ...]) -> tuple[Array, ...]:
     return np.ix_(*(np.arange(size) for size in shape))
 
 
-def _rearranged(
-    array: Array, at: Callable[[tuple[Array, ...]], Array], changed: bool
-) -> Array:
+def _rearranged(array: Array, at: Callable[[tuple[Array, ...]], Array], changed: bool) -> Array:
     if not changed:
         return array
     return np.ascontiguousarray(np.broadcast_to(at(grid(array.shape)), array.shape))
@@ -100,8 +98,11 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool], Array]:
         for number, row in enumerate(unique):
             mine = np.flatnonzero(group == number)
             part = _convolve(
-                left[:, torch.from_numpy(row.copy())], right[torch.from_numpy(mine)], stride,
-                dilation, 1,
+                left[:, torch.from_numpy(row.copy())],
+                right[torch.from_numpy(mine)],
+                stride,
+                dilation,
+                1,
             )
             result[:, mine] = part.double().numpy()
         return result
@@ -135,9 +136,7 @@ def _convolve(
     )
 
 
-def _padded(
-    setup: Setup, x: Array, low: tuple[int, ...], stride: tuple[int, ...]
-) -> Array:
+def _padded(setup: Setup, x: Array, low: tuple[int, ...], stride: tuple[int, ...]) -> Array:
     """Lay the padding around the input, exactly as far as the output reads."""
     for axis, size in enumerate(x.shape[2:]):
         reach = (setup.size[axis] - 1) * stride[axis] + setup.extent[axis]

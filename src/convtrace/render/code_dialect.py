@@ -12,17 +12,22 @@ from convtrace.step import Step
 
 
 class Dialect(Protocol):
-    """One framework.
+    """One framework."""
 
-    Attributes:
-        name: `torch`, `numpy`, `jax` or `keras`.
-        title: Its name in sentences.
-        reserved: Names that no variable may take.
-    """
+    @property
+    def name(self) -> str:
+        """`torch`, `numpy`, `jax` or `keras`."""
+        ...
 
-    name: str
-    title: str
-    reserved: tuple[str, ...]
+    @property
+    def title(self) -> str:
+        """Its name in sentences."""
+        ...
+
+    @property
+    def reserved(self) -> tuple[str, ...]:
+        """Names that no variable may take."""
+        ...
 
     def head(self, kinds: set[str]) -> list[str]:
         """Return imports, remarks and helper functions for steps of these kinds."""

@@ -18,9 +18,8 @@ from convtrace.render.code_jax import Jax
 from convtrace.render.code_keras import Keras
 from convtrace.render.code_numpy import NumPy
 from convtrace.render.code_receipt import receipt_lines
-from convtrace.render.code_text import Identifiers, call, comment, docstring, names_used
+from convtrace.render.code_text import Identifiers, call, comment, docstring, names_used, quoted
 from convtrace.render.code_torch import Torch
-from convtrace.render.look import name as printable
 from convtrace.step import Step, Value
 
 FRAMEWORKS: Mapping[str, Dialect] = MappingProxyType(
@@ -98,7 +97,7 @@ def _lines(trace: Trace, dialect: Dialect, values: Mapping[str, Value]) -> list[
         lines = dialect.step(step, variables, made)
         if lines is None:
             raise _unknown(step, dialect)
-        body += [*lines, f"show({printable(step.name)!r}, {dialect.numpy(made, len(step.shape))})"]
+        body += [*lines, f"show({quoted(step.name)}, {dialect.numpy(made, len(step.shape))})"]
     return [
         *docstring(title),
         "",
@@ -122,12 +121,13 @@ def _compared(step: Step, dialect: Dialect, made: str, reporter: str) -> list[st
     module = "torch" if dialect.name == "torch" else "np"
     tail = f"dtype={module}.{step.dtype if module == 'torch' else numbers.dtype})"
     head = f"returned = {module}.{'tensor' if module == 'torch' else 'array'}("
-    said = f"largest difference from what {printable(reporter)} returned:"
+    said = f"largest difference from what {reporter} returned:"
     return [
         "",
         *comment(f"What {reporter} returned for {step.name}."),
         *call(head, numbers, tail),
-        f"print({said!r}, float(abs({expression} - returned).max()))",
+        f"result = {expression}",
+        f"print({quoted(said)}, float(abs(result - returned).max()))",
     ]
 
 
@@ -157,9 +157,7 @@ def _unknown(step: Step, dialect: Dialect) -> UsageError:
 
 def _dialect(framework: str) -> Dialect:
     if framework not in FRAMEWORKS:
-        raise UsageError(
-            f"no such framework: {framework!r}\n  There are {', '.join(FRAMEWORKS)}."
-        )
+        raise UsageError(f"no such framework: {framework!r}\n  There are {', '.join(FRAMEWORKS)}.")
     return FRAMEWORKS[framework]
 
 

@@ -20,11 +20,16 @@ class Jax:
 
     name = "jax"
     title = "JAX"
-    reserved = ("jax", "jnp", "lax", "np", "show", "returned")
+    reserved = ("jax", "jnp", "lax", "np", "show", "returned", "result")
 
     def head(self, kinds: set[str]) -> list[str]:
         """Return the imports; without x64, JAX would round every number to float32."""
-        lines = ["import jax", "import jax.numpy as jnp", "import numpy as np", "from jax import lax"]
+        lines = [
+            "import jax",
+            "import jax.numpy as jnp",
+            "import numpy as np",
+            "from jax import lax",
+        ]
         return [*lines, "", 'jax.config.update("jax_enable_x64", True)']
 
     def array(self, variable: str, numbers: NDArray[Any], role: str, dtype: str) -> list[str]:

@@ -12,7 +12,6 @@ from convtrace.render.code_dialect import (
     is_simple_pool,
     kind_of,
     pool_settings,
-    spatial,
 )
 from convtrace.render.code_text import call
 from convtrace.step import Step
@@ -39,7 +38,7 @@ class Keras:
 
     name = "keras"
     title = "Keras"
-    reserved = ("keras", "ops", "np", "show", "returned")
+    reserved = ("keras", "ops", "np", "show", "returned", "result")
 
     def head(self, kinds: set[str]) -> list[str]:
         """Return the imports, and where axes differ."""
@@ -111,7 +110,7 @@ def _reshape(step: Step, x: str, made: str) -> list[str]:
 
 
 def _convolution(step: Step, variables: Mapping[str, str], made: str) -> list[str] | None:
-    a, axes = step.attributes, spatial(step)
+    a = step.attributes
     x, weight = variables["input"], variables["weight"]
     bias = [f"{made} = {made} + {variables['bias']}"] if "bias" in variables else []
     if not a["transposed"]:
@@ -133,23 +132,18 @@ def _convolution(step: Step, variables: Mapping[str, str], made: str) -> list[st
         step.values["input"].shape[2:], step.values["weight"].shape[2:], a["stride"],
         a["padding"], step.shape[2:], strict=True,
     )  # fmt: skip
-    cuts = ["slice(None)"]
+    cuts = [":"]
     more: list[tuple[int, int]] = []
     for n, k, stride, (low, high), size in sizes:
         made_size = (n - 1) * stride + max(k, stride)
         if low < 0 or high < 0:
             return None
-        cuts.append(f"slice({low}, {low + size})")
+        cuts.append(f"{low}:{low + size}")
         more.append((0, max(low + size - made_size, 0)))
     lines = [
         f'{made} = ops.conv_transpose({x}, {weight}, {a["stride"]}, padding="valid")',
-        *(
-            [f"{made} = ops.pad({made}, {((0, 0), *more, (0, 0))})"]
-            if any(end for _, end in more)
-            else []
-        ),
     ]
-    whole = [f"slice(0, {low + size})" for size, (low, _) in zip(step.shape[2:], a["padding"], strict=True)]
-    if any(end or cut != start for (_, end), cut, start in zip(more, cuts[1:], whole, strict=True)) or axes:
-        lines.append(f"{made} = {made}[{', '.join(cuts)}]")
+    if any(end for _, end in more):
+        lines.append(f"{made} = ops.pad({made}, {((0, 0), *more, (0, 0))})")
+    lines.append(f"{made} = {made}[{', '.join(cuts)}]")
     return [*lines, *bias]

@@ -13,7 +13,7 @@ from convtrace.step import Step
 
 CONVOLUTION = '''\
 def convolution(x, weight, bias, stride, padding, dilation, groups):
-    """Add, for every output number, input times weight over the channels of its group and the kernel."""
+    """Add input × weight, for every output number."""
     reads, kernel = weight.shape[1], weight.shape[2:]
     writes = weight.shape[0] // groups
     size = [
@@ -34,13 +34,11 @@ def convolution(x, weight, bias, stride, padding, dilation, groups):
                     total += float(x[(n, channel, *source)]) * float(weight[(o, c, *tap)])
         out[(n, o, *place)] = total + (0.0 if bias is None else float(bias[o]))
     return out
-'''.replace(
-    "input times weight over the channels of its group and the kernel.", "input × weight."
-)
+'''
 
 TRANSPOSED = '''\
 def transposed_convolution(x, weight, bias, stride, padding, dilation, groups, output_padding):
-    """Add, for every output number, input × weight; a tap that falls between inputs reads nothing."""
+    """Add input × weight, for every output number; a tap between inputs reads nothing."""
     reads, writes, kernel = x.shape[1] // groups, weight.shape[1], weight.shape[2:]
     size = [
         (n - 1) * s - low - high + d * (k - 1) + 1 + more
@@ -74,7 +72,8 @@ def pool(x, size, kernel, stride, padding, dilation, take):
         outer, inner = place[: -len(size)], place[-len(size) :]
         found = []
         for tap in np.ndindex(kernel):
-            source = [p * s - a + t * d for p, t, s, a, d in zip(inner, tap, stride, padding, dilation)]
+            taps = zip(inner, tap, stride, padding, dilation)
+            source = [p * s - low + t * d for p, t, s, low, d in taps]
             if all(0 <= i < many for i, many in zip(source, x.shape[-len(size) :])):
                 found.append(float(x[(*outer, *source)]))
         out[place] = take(found)
@@ -98,7 +97,7 @@ class NumPy:
 
     name = "numpy"
     title = "NumPy"
-    reserved = ("np", "show", "returned", "convolution", "transposed_convolution", "pool")
+    reserved = ("np", "show", "returned", "result", "convolution", "transposed_convolution", "pool")
 
     def head(self, kinds: set[str]) -> list[str]:
         """Return the import and the loops that are needed."""

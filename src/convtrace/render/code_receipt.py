@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from convtrace.receipt import Receipt
 from convtrace.render.code_dialect import Dialect
-from convtrace.render.code_text import call, comment, docstring
+from convtrace.render.code_text import call, comment, docstring, quoted
 from convtrace.render.look import name as printable
 from convtrace.rules.conv import Window
 
@@ -36,10 +36,18 @@ def receipt_lines(receipt: Receipt, dialect: Dialect) -> list[str]:
     is_window = isinstance(receipt.layout, Window)
     title = f"{receipt.address} = {receipt.reported}: every multiplication, in {dialect.title}."
     bias = [] if receipt.bias is None else _bias(receipt)
-    body = {"torch": _torch, "numpy": _numpy, "jax": _jax, "keras": _keras}[dialect.name]
+    axes = receipt.products.ndim - 1
+    if dialect.name == "numpy":
+        body = _numpy(receipt, is_window=is_window)
+    elif is_window and 1 <= axes <= 3:
+        body = [*_ADDED, *_CONVOLUTIONS[dialect.name](axes)]
+    else:
+        body = [*_ADDED, "total = float(products.sum())"]
+    if dialect.name != "numpy" and receipt.bias is not None:
+        body.append("total = total + bias")
     made = _MAKE[dialect.name]
     module = made.split(".")[0]
-    axes = "input channel, then the axes of the kernel" if is_window else "in the order added"
+    order = "input channel, then the axes of the kernel" if is_window else "in the order added"
     absent = [] if receipt.present.all() else ["A tap that reads no input multiplies 0."]
     return [
         *docstring(title),
@@ -47,16 +55,16 @@ def receipt_lines(receipt: Receipt, dialect: Dialect) -> list[str]:
         *_IMPORTS[dialect.name],
         "",
         *comment(f"What is read from below: {_read(receipt)}."),
-        *comment(" ".join([f"Axes: {axes}.", *absent])),
+        *comment(" ".join([f"Axes: {order}.", *absent])),
         *call(f"inputs = {made}(", _array(receipt.inputs), f"dtype={module}.float64)"),
         *comment("What each of them is multiplied by."),
         *call(f"weights = {made}(", _array(_factors(receipt)), f"dtype={module}.float64)"),
         *bias,
         "",
-        *body(receipt, is_window=is_window),
+        *body,
         "",
-        f"print({str(printable(receipt.address)) + ' ='!r}, total)",
-        f"print({printable(receipt.reporter) + ' returned'!r}, {_literal(receipt.reported)})",
+        f"print({quoted(f'{receipt.address} =')}, total)",
+        f"print({quoted(f'{receipt.reporter} returned')}, {_literal(receipt.reported)})",
     ]
 
 
@@ -65,72 +73,48 @@ def _numpy(receipt: Receipt, *, is_window: bool) -> list[str]:
     names = ["channel", *_axis_names(receipt.products.ndim - 1)]
     if not is_window:
         names[0] = "part"
-    lines = ["products = []", f"for {names[0]} in range(inputs.shape[0]):", "    row = []"]
+    lines = ["products = []", f"for {names[0]} in range(inputs.shape[0]):", "    terms = []"]
     for depth, name in enumerate(names[1:], 1):
         lines.append(f"{'    ' * depth}for {name} in range(inputs.shape[{depth}]):")
     inner = "    " * max(len(names), 1)
     at = ", ".join(names)
     lines += [
-        f"{inner}row.append(float(inputs[{at}]) * float(weights[{at}]))",
-        f'    print("{names[0]}", {names[0]}, "adds", fsum(row))',
-        "    products += row",
+        f"{inner}terms.append(float(inputs[{at}]) * float(weights[{at}]))",
+        f'    print("{names[0]}", {names[0]}, "adds", fsum(terms))',
+        "    products += terms",
         f"total = fsum([*products{', bias' if receipt.bias is not None else ''}])",
     ]
     return lines
 
 
-def _torch(receipt: Receipt, *, is_window: bool) -> list[str]:
-    lines = [
-        "products = inputs * weights",
-        "for channel, row in enumerate(products):",
-        '    print("channel" if len(products) > 1 else "sum", channel, "adds", float(row.sum()))',
-    ]
-    lines[2] = '    print("channel", channel, "adds", float(row.sum()))'
-    axes = receipt.products.ndim - 1
-    added = " + bias" if receipt.bias is not None else ""
-    if not is_window or not 1 <= axes <= 3:
-        return [*lines, f"total = float(products.sum()){added}"]
+_ADDED = [
+    "products = inputs * weights",
+    "for channel, row in enumerate(products):",
+    '    print("channel", channel, "adds", float(row.sum()))',
+]
+
+
+def _torch(axes: int) -> list[str]:
     return [
-        *lines,
         "# The same by PyTorch's convolution: a window as large as its kernel has one output.",
-        f"total = float(F.conv{axes}d(inputs[None], weights[None]).sum()){added}",
+        f"total = float(F.conv{axes}d(inputs[None], weights[None]).sum())",
     ]
 
 
-def _jax(receipt: Receipt, *, is_window: bool) -> list[str]:
-    axes = receipt.products.ndim - 1
-    added = " + bias" if receipt.bias is not None else ""
-    lines = [
-        "products = inputs * weights",
-        "for channel, row in enumerate(products):",
-        '    print("channel", channel, "adds", float(row.sum()))',
-    ]
-    if not is_window or not 1 <= axes <= 3:
-        return [*lines, f"total = float(products.sum()){added}"]
+def _jax(axes: int) -> list[str]:
     return [
-        *lines,
         "# The same by lax.conv: a window as large as its kernel has one output.",
-        f'total = float(lax.conv(inputs[None], weights[None], {(1,) * axes}, "VALID").sum()){added}',
+        f'total = float(lax.conv(inputs[None], weights[None], {(1,) * axes}, "VALID").sum())',
     ]
 
 
-def _keras(receipt: Receipt, *, is_window: bool) -> list[str]:
-    axes = receipt.products.ndim - 1
-    added = " + bias" if receipt.bias is not None else ""
-    lines = [
-        "products = inputs * weights",
-        "for channel, row in enumerate(products):",
-        '    print("channel", channel, "adds", float(row.sum()))',
-    ]
-    if not is_window or not 1 <= axes <= 3:
-        return [*lines, f"total = float(products.sum()){added}"]
+def _keras(axes: int) -> list[str]:
     return [
-        *lines,
-        "# The same by Keras, which keeps channels last: PyTorch's (C, kH, kW) becomes (kH, kW, C),",
-        "# and a kernel has its input and output channels at the end. TensorFlow does alike.",
+        "# The same by Keras, which like TensorFlow keeps channels last: (C, kH, kW) becomes",
+        "# (kH, kW, C), and a kernel has its input and output channels at the end.",
         "window = ops.convert_to_tensor(np.moveaxis(inputs, 0, -1)[None])",
         "kernel = ops.convert_to_tensor(np.moveaxis(weights, 0, -1)[..., None])",
-        f'total = float(ops.sum(ops.conv(window, kernel, padding="valid"))){added}',
+        'total = float(ops.sum(ops.conv(window, kernel, padding="valid")))',
     ]
 
 
@@ -150,7 +134,7 @@ def _read(receipt: Receipt) -> str:
 
 def _factors(receipt: Receipt) -> NDArray[np.float64]:
     """Return the factors; where nothing is read they are 0, so that NaN weights stay out."""
-    return np.where(receipt.present, receipt.weights, 0)
+    return np.where(receipt.present | np.isfinite(receipt.weights), receipt.weights, 0)
 
 
 def _array(numbers: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -168,3 +152,6 @@ def _literal(number: object) -> str:
         return repr(number)
     value = float(number)  # pyright: ignore[reportArgumentType]  # a number
     return repr(value) if np.isfinite(value) else f'float("{value!r}")'
+
+
+_CONVOLUTIONS = {"torch": _torch, "jax": _jax, "keras": _keras}

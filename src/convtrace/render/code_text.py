@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 import textwrap
@@ -83,6 +84,16 @@ def comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(printable(text), WIDTH - 2)]
 
 
+def quoted(text: str) -> str:
+    r"""Write a text literal.
+
+    Example:
+        >>> print(quoted('a "name"'))
+        "a \"name\""
+    """
+    return json.dumps(printable(text), ensure_ascii=False)
+
+
 def docstring(text: str) -> list[str]:
     """Write the first lines of a script."""
     clean = printable(text).replace("\\", "\\\\").replace('"', "'")
@@ -106,4 +117,8 @@ def _is_far(number: Any) -> bool:
 
 
 def _plain(number: Any) -> str:
-    return str(float(number)) if not np.isfinite(number) else np.format_float_positional(number, trim="0")
+    return (
+        str(float(number))
+        if not np.isfinite(number)
+        else np.format_float_positional(number, trim="0")
+    )

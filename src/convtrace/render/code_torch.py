@@ -24,7 +24,7 @@ class Torch:
 
     name = "torch"
     title = "PyTorch"
-    reserved = ("torch", "F", "show", "returned")
+    reserved = ("torch", "F", "show", "returned", "result")
 
     def head(self, kinds: set[str]) -> list[str]:
         """Return the imports."""

@@ -12,7 +12,8 @@ from rich.text import Text
 from convtrace.catalog import choose_language, say
 from convtrace.mismatch.model_report import ModelReport, Pair
 from convtrace.mismatch.report import Cause, Note
-from convtrace.render.look import QUIET, WIDTH, WRONG, name
+from convtrace.render.diff import cause_text
+from convtrace.render.look import QUIET, WIDTH, WRONG, Look, name
 from convtrace.render.numbers import about
 from convtrace.render.text import receipt_line, receipt_lines
 
@@ -140,10 +141,7 @@ class Words:
         """Say what is wrong."""
         kind = cause.id.removeprefix("model.").partition(".")[0]
         if not cause.id.startswith("model."):
-            from convtrace.render import diff
-
-            write = getattr(diff, "cause_text", None)
-            return write(cause, self.lang) if write else f"{cause.id} {dict(cause.parameters)}"
+            return cause_text(cause, Look(self.lang))
         return self.note((f"diff_models.clue.{kind}", dict(cause.parameters)))
 
     def note(self, note: Note) -> str:

@@ -29,12 +29,12 @@ BUDGET = 5_000_000
 """Bytes that the numbers of a page may take, unless asked otherwise."""
 
 _SECTIONS = (
-    "arithmetic",
-    "axis",
-    "note",
-    "page",
-    "receipt",
-    "verdict",
+    "axis.",
+    "cli.note.",
+    "note.",
+    "page.",
+    "receipt.",
+    "verdict.",
 )
 """Sections of the catalogue that the page shows."""
 
@@ -174,7 +174,7 @@ def receipt_html(receipt: Receipt, *, lang: str = "en", theme: str = "light") ->
 def page_messages() -> dict[str, dict[str, str]]:
     """Return the messages that the page shows, by language and dotted key."""
     return {
-        lang: {key: text for key, text in messages(lang).items() if key.split(".")[0] in _SECTIONS}
+        lang: {key: text for key, text in messages(lang).items() if key.startswith(_SECTIONS)}
         for lang in LANGUAGES
     }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from convtrace.errors import ConvtraceError, ShapeError
 from convtrace.geometry import Axis, output_size
 from convtrace.rules.conv import axes_of, channel_counts
-from convtrace.rules.reach import REACH, window_axes
-from convtrace.rules.reading import Chain
 from convtrace.step import Step
+
+if TYPE_CHECKING:
+    from convtrace.rules.reading import Chain
 
 _CONVOLUTIONS = frozenset({"convolution", "qlinear_conv", "conv_integer"})
 
@@ -18,23 +21,41 @@ _LARGEST = 1 << 16
 
 
 def check_step(step: Step) -> None:
-    """Raise if the settings of a step do not fit its tensors.
+    """Raise if the settings of a convolution do not fit its tensors.
 
-    Convolutions and pools are checked in full. Of other kinds it is made sure that they can say
-    what they read; what else they lack shows when they are asked.
+    What another kind of step lacks shows when it is asked.
 
     Raises:
         ShapeError: They do not fit.
     """
-    try:
-        if step.kind in _CONVOLUTIONS:
+    if step.kind in _CONVOLUTIONS:
+        with _as_shape_error():
             _check_convolution(step)
-        rule = REACH.get(step.kind)
-        if rule is not None:
-            for axis in window_axes(step):
-                _check_axis(axis)
-            for role, chain in (rule(step) or {}).items():
-                _check_chain(step, role, chain or ())
+
+
+def check_reads(step: Step) -> None:
+    """Raise if a step cannot say what it reads, which receptive fields are made of.
+
+    Raises:
+        ShapeError: Its settings do not fit its tensors.
+    """
+    from convtrace.rules.reach import REACH, window_axes
+
+    rule = REACH.get(step.kind)
+    if rule is None:
+        return
+    with _as_shape_error():
+        for axis in window_axes(step):
+            _check_axis(axis)
+        for role, chain in (rule(step) or {}).items():
+            _check_chain(step, role, chain or ())
+
+
+@contextmanager
+def _as_shape_error() -> Generator[None]:
+    """Turn whatever a rule raises over settings that it cannot read into one error."""
+    try:
+        yield
     except ConvtraceError:
         raise
     except Exception as error:

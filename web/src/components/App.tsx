@@ -3,6 +3,7 @@ import { useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { State } from "../state";
 import { Detail } from "./Detail";
+import { Footer } from "./Footer";
 import { Header } from "./Header";
 import { ReceiptView } from "./ReceiptView";
 import { Strip } from "./Strip";
@@ -39,6 +40,7 @@ export function App({ state }: { state: State }) {
         <Trail state={state} />
         <ReceiptView state={state} />
       </main>
+      <Footer state={state} />
       <Detail state={state} />
     </div>
   );

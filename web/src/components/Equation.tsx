@@ -9,6 +9,7 @@ import { marked } from "../numbers";
 import type { State } from "../state";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
 import { Certificate } from "./Certificate";
+import { EditableSum } from "./EditableSum";
 import { Grid } from "./Grid";
 import { PlaneMap } from "./PlaneMap";
 
@@ -154,9 +155,11 @@ interface SumProps {
 
 /** A number of the sum on the right, which can be looked at in full. */
 function Sum({ state, cell, scale, name }: SumProps) {
+  const editable = state.playground.value?.canEdit(cell.key) ?? false;
   const value = cell.value!;
   const shown = scale.show(value);
   const pad = scale.pad(value);
+  if (editable) return <EditableSum state={state} address={cell.key!} value={value} text={shown.text} pad={pad} />;
   return (
     <div
       class={`sum${shown.rounded ? " rounded" : ""}`}

@@ -1,8 +1,9 @@
 /** A grid of numbers: one tab stop, arrow keys move in it, Enter or a click follows a number. */
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { Cell, Sheet } from "../equation";
 import type { State } from "../state";
 import type { CellScale } from "../text";
+import { CellEditor, typedBy } from "./CellEditor";
 
 export interface GridProps {
   state: State;
@@ -20,6 +21,9 @@ export interface GridProps {
 export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridProps) {
   const { rows, slice } = sheet;
   const [active, setActive] = useState<readonly [number, number] | null>(null);
+  /** In the playground: the cell that is edited, and what was typed already. */
+  const [editing, setEditing] = useState<{ key: string; typed: string | null } | null>(null);
+  const play = state.playground.value;
   const [row, column] = active && rows[active[0]]?.[active[1]] ? active : firstStop(rows);
 
   const move = (event: KeyboardEvent, table: HTMLTableElement): void => {
@@ -31,13 +35,23 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
   };
 
   const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLTableElement }): void => {
-    if (event.key === "Enter" || event.key === " ") {
+    const cell = rows[row]?.[column];
+    const typed = play?.canEdit(cell?.key ?? null) ? typedBy(event) : undefined;
+    if (typed !== undefined) {
       event.preventDefault();
-      const cell = rows[row]?.[column];
+      setEditing({ key: cell!.key!, typed });
+    } else if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
       if (cell) onFollow?.(cell);
     } else {
       move(event, event.currentTarget);
     }
+  };
+
+  const table = useRef<HTMLTableElement>(null);
+  const setEdited = (focus: boolean): void => {
+    setEditing(null);
+    if (focus) table.current?.rows[row]?.cells[column]?.focus();
   };
 
   const place = (event: Event): [number, number] | null => {
@@ -47,6 +61,7 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
 
   return (
     <table
+      ref={table}
       role="grid"
       class={`grid ${role}`}
       aria-label={label}
@@ -56,7 +71,8 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
         const cell = at && rows[at[0]]?.[at[1]];
         if (!cell) return;
         setActive(at);
-        onFollow?.(cell);
+        if (play?.canEdit(cell.key) && !event.shiftKey) setEditing({ key: cell.key!, typed: null });
+        else onFollow?.(cell);
       }}
       onFocusIn={(event) => {
         const at = place(event);
@@ -75,6 +91,9 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
                 lit={cell.key !== null && (lit?.has(cell.key) ?? false)}
                 stop={r === row && c === column}
                 follows={onFollow !== undefined}
+                editable={play?.canEdit(cell.key) ?? false}
+                editing={editing !== null && editing.key === cell.key ? editing : null}
+                onEdited={setEdited}
               />
             ))}
           </tr>
@@ -91,14 +110,20 @@ interface GridCellProps {
   lit: boolean;
   stop: boolean;
   follows: boolean;
+  editable: boolean;
+  editing: { typed: string | null } | null;
+  onEdited: (focus: boolean) => void;
 }
 
-function GridCell({ state, cell, scale, lit, stop, follows }: GridCellProps) {
+function GridCell(props: GridCellProps) {
+  const { state, cell, scale, lit, stop, follows, editable, editing, onEdited } = props;
   const classes = [
     cell.window && "window",
     cell.selected && "selected",
     lit && "lit",
     follows && cell.key && "follows",
+    editable && "editable",
+    editing && "editing",
   ];
   const tabIndex = stop ? 0 : -1;
   if (cell.value === null) {
@@ -125,11 +150,25 @@ function GridCell({ state, cell, scale, lit, stop, follows }: GridCellProps) {
       data-address={cell.key ?? undefined}
       aria-label={nameOf(state, cell, scale)}
       aria-selected={cell.selected ? true : undefined}
-      style={pad ? { "--pad": pad } : undefined}
+      style={styleOf(pad, cell.shade)}
     >
-      {shown.text}
+      {editing ? (
+        <CellEditor state={state} address={cell.key!} value={cell.value} typed={editing.typed} onDone={onEdited} />
+      ) : (
+        shown.text
+      )}
     </td>
   );
+}
+
+function styleOf(pad: number, shade: number | undefined): Record<string, string | number> | undefined {
+  if (!pad && shade === undefined) return undefined;
+  return {
+    ...(pad ? { "--pad": pad } : {}),
+    ...(shade === undefined
+      ? {}
+      : { "--shade": `${Math.round(Math.abs(shade) * 45)}%`, "--hue": `var(--${shade < 0 ? "negative" : "positive"})` }),
+  };
 }
 
 /** Accessible name of a cell: its address, all its digits, and what is shown of them. */

@@ -20,6 +20,8 @@ export interface PlaneMapProps {
   label: string;
   /** Longer side in CSS pixels. */
   side?: number;
+  /** Follows a number by its `data-address`; without it, the reader goes there. */
+  onFollow?: (key: string) => void;
 }
 
 interface Painted {
@@ -28,7 +30,7 @@ interface Painted {
   picture: HTMLCanvasElement;
 }
 
-export function PlaneMap({ state, plane, role, label, side = 220 }: PlaneMapProps) {
+export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: PlaneMapProps) {
   const { tensor, at, rows, columns, mark } = plane;
   const { source, say } = state;
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -97,6 +99,8 @@ export function PlaneMap({ state, plane, role, label, side = 220 }: PlaneMapProp
 
   const addressOf = ([row, column]: readonly [number, number]): string =>
     addressText(tensor.name, at.length + 2 === tensor.shape.length ? [...at, row, column] : [...at, column]);
+  const follow = (cell: readonly [number, number]): void =>
+    (onFollow ?? state.follow)(addressOf(cell));
   const nameOf = (cell: readonly [number, number]): string => {
     const value = painted.current?.values[cell[0] * columns + cell[1]];
     const address = addressOf(cell);
@@ -133,7 +137,7 @@ export function PlaneMap({ state, plane, role, label, side = 220 }: PlaneMapProp
       setView((old) => reveal(old, cell[0], cell[1], rows, columns, size));
       point(cell);
     } else if (event.key === "Enter" || event.key === " ") {
-      state.follow(addressOf([row, column]));
+      follow([row, column]);
     } else if (event.key === "+" || event.key === "=") {
       zoomBy(1.5, cursor ? centreOf(view, cursor) : middle);
     } else if (event.key === "-") {
@@ -194,7 +198,7 @@ export function PlaneMap({ state, plane, role, label, side = 220 }: PlaneMapProp
         onClick={(event) => {
           // Enter on the canvas is not a click.
           const cell = cellAt(view, local(event), rows, columns);
-          if (cell && dragged.current < 6) state.follow(addressOf(cell));
+          if (cell && dragged.current < 6) follow(cell);
         }}
         onWheel={(event) => {
           if (document.activeElement !== canvas.current && !event.ctrlKey) return;

@@ -1,4 +1,5 @@
 /** The receipt of the selected number: what it is, the equation, the certificate, where it goes. */
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { parseAddress } from "../address";
 import type { ReceiptDocument } from "../document";
@@ -8,6 +9,7 @@ import { alone, isNarrow, placeText } from "../text";
 import { Certificate } from "./Certificate";
 import { Equation } from "./Equation";
 import { Given } from "./Given";
+import { Shares } from "./Shares";
 import { Uses } from "./Uses";
 
 export function ReceiptView({ state }: { state: State }) {
@@ -47,21 +49,27 @@ export function ReceiptView({ state }: { state: State }) {
           <Given state={state} address={receipt.address} />
         </>
       )}
-      {receipt.products.length > 0 && <Onward state={state} address={receipt.address} />}
+      {receipt.products.length > 0 && (
+        <div class="questions">
+          <Question title={state.say("page.shares.title")}>
+            {() => <Shares state={state} receipt={receipt} />}
+          </Question>
+          <Question title={state.say("page.uses.onward")}>
+            {() => <Uses state={state} address={receipt.address} />}
+          </Question>
+        </div>
+      )}
     </section>
   );
 }
 
-/** Where a computed number goes from here, once the reader asks. */
-function Onward({ state, address }: { state: State; address: string }) {
-  const { network } = state.source;
-  const name = parseAddress(address)!.step;
+/** A question that is answered, and worked out, once the reader asks. */
+function Question({ title, children }: { title: string; children: () => ComponentChildren }) {
   const [open, setOpen] = useState(false);
-  if (!network.readers(name).length) return null;
   return (
-    <details class="onward" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>{state.say("page.uses.onward")}</summary>
-      {open && <Uses state={state} address={address} />}
+    <details open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{title}</summary>
+      {open && children()}
     </details>
   );
 }

@@ -1,4 +1,4 @@
-"""The candidates, one file a family. A new cause is a row in one of these, or a file and a row here.
+"""The candidates, one file a family. A new cause is a row in one of them, or a file and a row here.
 
 Each family is a function from the right setup to its changes; nothing is computed before a change
 is asked for a number.
@@ -26,6 +26,7 @@ from convtrace.mismatch.setup import Setup
 
 FAMILIES: tuple[Family, ...] = (
     kernel.flips,
+    kernel.rotations,
     kernel.axes,
     kernel.orders,
     layout.channel_orders,
@@ -33,6 +34,7 @@ FAMILIES: tuple[Family, ...] = (
     layout.mirrors,
     layout.samples,
     layout.outputs,
+    layout.added,
     channels.reads,
     channels.single,
     channels.not_summed,

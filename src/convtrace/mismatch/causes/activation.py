@@ -72,8 +72,8 @@ def changed(setup: Setup) -> Iterator[Change]:
         yield Change(
             "activation.other",
             "after",
-            lambda s, stage=Act(name): s.but(
-                stages=tuple(stage if isinstance(o, Act) else o for o in s.stages)
+            lambda s, n=name: s.but(
+                stages=tuple(Act(n) if isinstance(o, Act) else o for o in s.stages)
             ),
             {"name": name, "right": right.name},
             1.1 if name in _USUAL else 1.3,

@@ -123,7 +123,7 @@ def places(setup: Setup) -> Iterator[Change]:
 
         def partly(a: Add) -> Stage:
             def stage(sums: Sums) -> Sums:
-                whole = np.ones((1,) * len(sums.at), dtype=np.bool_)
+                whole = np.ones((), dtype=np.bool_)
                 for axis in range(s.axes):
                     first = sums.at[axis + 2] * s.stride[axis] - s.low[axis]
                     end = first + s.extent[axis] - 1

@@ -38,6 +38,9 @@ def reads(setup: Setup) -> Iterator[Change]:
     def first(c: Array, term: Array, s: Setup) -> Array:
         return 0 * c + term
 
+    def last(c: Array, term: Array, s: Setup) -> Array:
+        return 0 * c + (s.groups - 1) * s.terms + term
+
     def backwards(c: Array, term: Array, s: Setup) -> Array:
         return (s.groups - 1 - c // (s.channels_out // s.groups)) * s.terms + term
 
@@ -57,7 +60,8 @@ def reads(setup: Setup) -> Iterator[Change]:
 
             parameters = {"groups": groups, "multiplier": each}
             yield Change("depthwise.kernels_order", "xw", swapped, parameters, 1.5)
-    yield reading("groups.ignored", first, 1.2, groups=groups)
+    yield reading("groups.ignored", first, 1.2, which="first", groups=groups)
+    yield reading("groups.ignored", last, 1.4, which="last", groups=groups)
     yield reading("groups.reversed", backwards, 1.3, of="channels")
 
 

@@ -70,9 +70,7 @@ def phases(setup: Setup) -> Iterator[Change]:
     for axes in dict.fromkeys(everything):
         for by in range(1, max((setup.stride[a] for a in axes), default=1)):
             for sign in (1, -1):
-                low = tuple(
-                    p - sign * by if a in axes else p for a, p in enumerate(setup.low)
-                )
+                low = tuple(p - sign * by if a in axes else p for a, p in enumerate(setup.low))
                 yield Change(
                     "stride.phase",
                     "x",

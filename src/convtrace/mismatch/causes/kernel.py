@@ -14,9 +14,7 @@ from convtrace.mismatch.setup import Map, Setup
 
 def turned(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
     """Make a change that rearranges the weights."""
-    return Change(
-        id_, "w", lambda setup: setup.but(w_maps=(*setup.w_maps, step)), parameters, cost
-    )
+    return Change(id_, "w", lambda setup: setup.but(w_maps=(*setup.w_maps, step)), parameters, cost)
 
 
 def flips(setup: Setup) -> Iterator[Change]:
@@ -33,6 +31,21 @@ def flips(setup: Setup) -> Iterator[Change]:
                 axes=tuple(names[a] for a in axes),
                 all=everything,
             )
+
+
+def rotations(setup: Setup) -> Iterator[Change]:
+    """The kernel turned by a quarter."""
+    if setup.axes != 2 or setup.kernel[0] != setup.kernel[1] or setup.kernel[0] < 2:
+        return
+    for axis, degrees in ((2, 90), (3, 270)):
+        steps = (permute((0, 1, 3, 2)), reverse((axis,)))
+        yield Change(
+            "kernel.rotated",
+            "w",
+            lambda s, steps=steps: s.but(w_maps=(*s.w_maps, *steps)),
+            {"degrees": degrees},
+            1.3,
+        )
 
 
 def axes(setup: Setup) -> Iterator[Change]:

@@ -18,20 +18,17 @@ from convtrace.mismatch.causes.maps import (
 )
 from convtrace.mismatch.change import Change
 from convtrace.mismatch.setup import Map, Setup
+from convtrace.mismatch.stages import Local, Sums
 
 
 def read(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
     """Make a change that rearranges the input."""
-    return Change(
-        id_, "x", lambda setup: setup.but(x_maps=(*setup.x_maps, step)), parameters, cost
-    )
+    return Change(id_, "x", lambda setup: setup.but(x_maps=(*setup.x_maps, step)), parameters, cost)
 
 
 def put(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
     """Make a change that rearranges the output."""
-    return Change(
-        id_, "y", lambda setup: setup.but(y_maps=(*setup.y_maps, step)), parameters, cost
-    )
+    return Change(id_, "y", lambda setup: setup.but(y_maps=(*setup.y_maps, step)), parameters, cost)
 
 
 def channel_orders(setup: Setup) -> Iterator[Change]:
@@ -60,9 +57,7 @@ def channel_orders(setup: Setup) -> Iterator[Change]:
             yield read("input.channels_interleaved", order(1, places), 1.7, parts=parts)
             back = np.arange(count).reshape(-1, parts).T.reshape(-1)
             if not np.array_equal(places, back):
-                yield read(
-                    "input.channels_interleaved", order(1, back), 1.75, parts=count // parts
-                )
+                yield read("input.channels_interleaved", order(1, back), 1.75, parts=count // parts)
 
 
 def layouts(setup: Setup) -> Iterator[Change]:
@@ -163,5 +158,48 @@ def outputs(setup: Setup) -> Iterator[Change]:
             if perm != tuple(range(setup.axes)) and swapped == sizes:
                 step = permute((0, 1, *(a + 2 for a in perm)))
                 yield put("output.axes", step, 1.4, order=tuple(names[a] for a in perm))
+    yield from _displaced(setup, names)
     if shape[0] > 1:
         yield put("output.samples_reversed", reverse((0,)), 1.6)
+
+
+def _displaced(setup: Setup, names: tuple[str, ...]) -> Iterator[Change]:
+    """The output written some pixels away, zero where nothing was written."""
+    long = [a for a, size in enumerate(setup.size) if size > 2]
+    choices = [(a,) for a in long] + ([tuple(long)] if len(long) > 1 else [])
+    for axes in choices:
+        for by in (1, -1):
+            edge = {a: setup.size[a] - 1 if by == 1 else 0 for a in axes}
+
+            def make(s: Setup, by: int = by, edge: dict[int, int] = edge) -> Setup:
+                def blank(sums: Sums) -> Sums:
+                    outside = np.zeros((), dtype=np.bool_)
+                    for axis, place in edge.items():
+                        outside = outside | (sums.at[axis + 2] == place)
+                    return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude)
+
+                moves = tuple(roll(axis + 2, -by) for axis in edge)
+                return s.but(stages=(*s.stages, Local(blank)), y_maps=(*s.y_maps, *moves))
+
+            yield Change(
+                "output.displaced",
+                "y",
+                make,
+                {"by": by, "axes": tuple(names[a] for a in axes)},
+                1.6,
+            )
+
+
+def added(setup: Setup) -> Iterator[Change]:
+    """The input added to the output: a shortcut that is not part of the layer."""
+    if setup.x.shape != setup.shape or setup.transposed:
+        return
+
+    def make(s: Setup) -> Setup:
+        def stage(sums: Sums) -> Sums:
+            x = s.x[sums.at]
+            return sums.to(sums.values + x, sums.magnitude + np.abs(x))
+
+        return s.but(stages=(*s.stages, Local(stage)))
+
+    yield Change("output.input_added", "after", make, {}, 1.4)

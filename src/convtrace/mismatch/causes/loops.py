@@ -36,7 +36,7 @@ def dropped(setup: Setup) -> Iterator[Change]:
 
             def make(setup: Setup, where: tuple[int, ...] = where) -> Setup:
                 def op(values: Array, index: Positions) -> Array:
-                    kept = np.ones((1,) * len(index), dtype=np.bool_)
+                    kept = np.ones((), dtype=np.bool_)
                     for axis, at in enumerate(where):
                         kept = kept & (index[axis + 2] == at)
                     return np.where(kept, values, 0.0)
@@ -48,7 +48,7 @@ def dropped(setup: Setup) -> Iterator[Change]:
 
         def inner(setup: Setup) -> Setup:
             def op(values: Array, index: Positions) -> Array:
-                kept = np.ones((1,) * len(index), dtype=np.bool_)
+                kept = np.ones((), dtype=np.bool_)
                 for axis, size in enumerate(setup.kernel):
                     kept = kept & (index[axis + 2] < size - 1)
                 return np.where(kept, values, 0.0)
@@ -56,9 +56,7 @@ def dropped(setup: Setup) -> Iterator[Change]:
             return setup.but(w_ops=(*setup.w_ops, op))
 
         if setup.axes > 1:
-            yield Change(
-                "kernel.taps_lost", "w", inner, {"axis_name": "all", "at": "last"}, 1.4
-            )
+            yield Change("kernel.taps_lost", "w", inner, {"axis_name": "all", "at": "last"}, 1.4)
 
 
 def _taps(

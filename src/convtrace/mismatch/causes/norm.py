@@ -40,7 +40,9 @@ def folds(setup: Setup) -> Iterator[Change]:
     if right is None:
         return
 
-    def one(id_: str, change: Callable[[Norm], Stage | None], cost: float, /, **given: object):
+    def one(
+        id_: str, change: Callable[[Norm], Stage | None], cost: float, /, **given: object
+    ) -> Change:
         return Change(id_, "after", _swap(change), given, cost)
 
     yield one("norm.missing", lambda n: None, 1.0)
@@ -56,14 +58,26 @@ def folds(setup: Setup) -> Iterator[Change]:
         "norm.parts_missing", lambda n: replace(n, var=0 * n.var + 1 - n.eps), 1.1, part="var"
     )
     yield one("norm.no_root", lambda n: replace(n, var=(n.var + n.eps) ** 2 - n.eps), 1.2)
-    yield one("norm.parts_swapped", lambda n: replace(n, gamma=n.beta, beta=n.gamma), 1.2,
-              parts=("gamma", "beta"))
-    yield one("norm.parts_swapped", lambda n: replace(n, mean=n.var, var=np.abs(n.mean)), 1.3,
-              parts=("mean", "var"))
-    yield one("norm.outside_root", lambda n: Affine(
-        n.gamma / (np.sqrt(n.var) + n.eps),
-        n.beta - n.mean * n.gamma / (np.sqrt(n.var) + n.eps),
-    ), 1.2)
+    yield one(
+        "norm.parts_swapped",
+        lambda n: replace(n, gamma=n.beta, beta=n.gamma),
+        1.2,
+        parts=("gamma", "beta"),
+    )
+    yield one(
+        "norm.parts_swapped",
+        lambda n: replace(n, mean=n.var, var=np.abs(n.mean)),
+        1.3,
+        parts=("mean", "var"),
+    )
+    yield one(
+        "norm.outside_root",
+        lambda n: Affine(
+            n.gamma / (np.sqrt(n.var) + n.eps),
+            n.beta - n.mean * n.gamma / (np.sqrt(n.var) + n.eps),
+        ),
+        1.2,
+    )
     yield one("norm.mean_added", lambda n: replace(n, mean=-n.mean), 1.2)
     yield one("norm.shift_unscaled", lambda n: Affine(_scale(n), n.beta - n.mean), 1.2)
     yield one("norm.scale_only", lambda n: Affine(_scale(n), 0 * n.beta), 1.2)
@@ -71,14 +85,15 @@ def folds(setup: Setup) -> Iterator[Change]:
     for by in (1, -1):
         yield one(
             "norm.channel",
-            lambda n, by=by: Norm(*(np.roll(p, -by) for p in (n.gamma, n.beta, n.mean, n.var)),
-                                  n.eps),
+            lambda n, by=by: Norm(
+                *(np.roll(p, -by) for p in (n.gamma, n.beta, n.mean, n.var)), n.eps
+            ),
             1.4,
             by=by,
         )
     yield one(
         "norm.channel",
-        lambda n: Norm(*(p[::-1] for p in (n.gamma, n.beta, n.mean, n.var)), n.eps),
+        lambda n: _each(n, lambda p: p[::-1]),
         1.4,
         by="reversed",
     )
@@ -105,9 +120,7 @@ def folds(setup: Setup) -> Iterator[Change]:
 
         return make
 
-    yield Change(
-        "norm.bias_lost", "after", without_add(lambda n, b: n), {}, 0.9
-    )
+    yield Change("norm.bias_lost", "after", without_add(lambda n, b: n), {}, 0.9)
     yield Change(
         "norm.bias_unscaled",
         "after",
@@ -128,6 +141,12 @@ def folds(setup: Setup) -> Iterator[Change]:
         without_add(lambda n, b: Affine(_scale(n), b.amounts * _scale(n))),
         {"bias": "scaled"},
         1.25,
+    )
+
+
+def _each(norm: Norm, change: Callable[[Array], Array]) -> Norm:
+    return Norm(
+        change(norm.gamma), change(norm.beta), change(norm.mean), change(norm.var), norm.eps
     )
 
 

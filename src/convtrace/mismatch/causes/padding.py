@@ -47,7 +47,7 @@ def _moved(
     changed = [a for a, (r, p) in enumerate(zip(row, low, strict=True)) if r != p]
     shifts = {row[a] - low[a] for a in changed}
     names = axis_names(setup.axes)
-    usual = row == high or setup.axes > 1 and row == tuple(reversed(low))
+    usual = row == high or (setup.axes > 1 and row == tuple(reversed(low)))
     if setup.axes > 1 and row == tuple(reversed(low)):
         id_, cost = "padding.axes", 1.1
     elif min(row) >= 0 and min(after) >= 0:
@@ -124,17 +124,16 @@ def borders(setup: Setup) -> Iterator[Change]:
     if not _padded(setup):
         return
     for word in ("zero", "bias"):
+
         def make(s: Setup, word: str = word) -> Setup:
             def blank(sums: Sums) -> Sums:
-                outside = np.zeros((1,) * len(sums.at), dtype=np.bool_)
+                outside = np.zeros((), dtype=np.bool_)
                 for axis in range(s.axes):
                     place = sums.at[axis + 2]
                     first = place * s.stride[axis] - s.low[axis]
                     last = first + s.extent[axis] - 1
                     outside = outside | (first < 0) | (last >= s.x.shape[axis + 2])
-                return sums.to(
-                    np.where(outside, 0.0, sums.values), sums.magnitude, sums.extra
-                )
+                return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude, sums.extra)
 
             stage = Local(blank)
             stages = (stage, *s.stages) if word == "bias" else (*s.stages, stage)
@@ -146,7 +145,7 @@ def borders(setup: Setup) -> Iterator[Change]:
         """Scale each sum up by the share of taps that fall on the input (partial convolution)."""
 
         def scale(sums: Sums) -> Sums:
-            share: Array = np.ones((1,) * len(sums.at))
+            share: Array = np.ones(())
             for axis in range(s.axes):
                 place = sums.at[axis + 2]
                 hits = 0.0

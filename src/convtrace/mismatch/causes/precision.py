@@ -82,9 +82,9 @@ def _quantized(per_channel: bool) -> Any:
     def make(setup: Setup) -> Setup:
         weight = setup.weight
         axes = tuple(range(1, weight.ndim)) if per_channel else None
-        largest = np.abs(weight).max(axis=axes, keepdims=True) if per_channel else np.abs(
-            weight
-        ).max()
+        largest = (
+            np.abs(weight).max(axis=axes, keepdims=True) if per_channel else np.abs(weight).max()
+        )
         scale = np.asarray(largest, dtype=np.float64) / 127
         scale = np.where(scale == 0, 1.0, scale)
 

@@ -166,7 +166,9 @@ def requantization(setup: Setup) -> Iterator[Change]:
         1.1,
     )
     q = right.quant
-    x, w, y = (np.asarray(s, dtype=np.float64).reshape(-1) for s in (q.x_scale, q.w_scale, q.y_scale))
+    x, w, y = (
+        np.asarray(s, dtype=np.float64).reshape(-1) for s in (q.x_scale, q.w_scale, q.y_scale)
+    )
     ratios: dict[str, Any] = {
         "without input scale": w / y,
         "without weight scale": x / y,

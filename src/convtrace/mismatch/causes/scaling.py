@@ -46,6 +46,9 @@ def inputs(setup: Setup) -> Iterator[Change]:
         (-1.0, 255.0),
     ):
         yield _linear("input.shifted", scale, shift, 1.4, factor=scale, shift=shift)
+        if any(setup.low) and setup.fill == 0:
+            given = {"factor": scale, "shift": shift}
+            yield Change("input.shifted_padded", "x", _padded(scale, shift), given, 1.45)
     if setup.channels_in == 3:
         for name, (mean, std) in (("ImageNet", IMAGENET), ("CLIP", CLIP)):
             cost = 1.1 if name == "ImageNet" else 1.3
@@ -56,9 +59,7 @@ def inputs(setup: Setup) -> Iterator[Change]:
                 yield _by_channel("input.normalised", 1 / s, -m / s, cost + more, **given)
                 yield _by_channel("input.denormalised", s, m, cost + more, **given)
                 ones = np.ones(3)
-                yield _by_channel(
-                    "input.mean_subtracted", ones, -m, cost + 0.1 + more, **given
-                )
+                yield _by_channel("input.mean_subtracted", ones, -m, cost + 0.1 + more, **given)
                 yield _by_channel("input.mean_added", ones, m, cost + 0.1 + more, **given)
                 yield _by_channel("input.std_divided", 1 / s, 0 * m, cost + 0.2 + more, **given)
                 yield _by_channel("input.std_multiplied", s, 0 * m, cost + 0.2 + more, **given)
@@ -67,7 +68,9 @@ def inputs(setup: Setup) -> Iterator[Change]:
                         "input.normalised", 1 / 255 / s, -m / s, cost + 0.2, of=name, unit=255.0
                     )
         for mean in (CAFFE, CAFFE[::-1]):
-            yield _by_channel("input.mean_subtracted", np.ones(3), -mean, 1.4, of="Caffe", unit=255.0)
+            yield _by_channel(
+                "input.mean_subtracted", np.ones(3), -mean, 1.4, of="Caffe", unit=255.0
+            )
             yield _by_channel("input.mean_added", np.ones(3), mean, 1.4, of="Caffe", unit=255.0)
     x = setup.x
     whole = bool((x == np.rint(x)).all())
@@ -76,7 +79,7 @@ def inputs(setup: Setup) -> Iterator[Change]:
         yield _op("input.truncated", lambda v, i: np.trunc(v), 1.3, how="towards zero")
         yield _op("input.truncated", lambda v, i: np.rint(v), 1.4, how="to nearest")
         yield _op("input.truncated", lambda v, i: np.floor(v), 1.4, how="down")
-    for least, most in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-128.0, 127.0), (0.0, math.inf)):
+    for least, most in ((0.0, math.inf), (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-128.0, 127.0)):
         if low < least or high > most:
             yield _op(
                 "input.clipped",
@@ -85,7 +88,7 @@ def inputs(setup: Setup) -> Iterator[Change]:
                 low=least,
                 high=most,
             )
-    if whole and 0 <= low and high <= 255 and high > 127:
+    if whole and low >= 0 and high <= 255 and high > 127:
         yield _op("input.signed", lambda v, i: np.where(v > 127, v - 256, v), 1.2, bits=8)
     if whole and -128 <= low < 0 and high <= 127:
         yield _op("input.unsigned", lambda v, i: np.where(v < 0, v + 256, v), 1.2, bits=8)
@@ -94,14 +97,21 @@ def inputs(setup: Setup) -> Iterator[Change]:
     spread = float(x.std())
     if spread > 0:
         mean = float(x.mean())
-        yield _linear(
-            "input.standardised", 1 / spread, -mean / spread, 1.5, mean=mean, std=spread
-        )
+        yield _linear("input.standardised", 1 / spread, -mean / spread, 1.5, mean=mean, std=spread)
         if high > low:
             size = high - low
             yield _linear("input.stretched", 1 / size, -low / size, 1.5, low=low, high=high)
         if high > 0:
             yield _linear("input.stretched", 1 / high, 0.0, 1.6, low=0.0, high=high)
+
+
+def _padded(scale: float, shift: float) -> Callable[[Setup], Setup]:
+    """Return a change that scales the input after it was padded."""
+
+    def op(values: Array, index: Positions) -> Array:
+        return values * scale + shift
+
+    return lambda s: s.but(x_ops=(*s.x_ops, op), fill=s.fill * scale + shift)
 
 
 def _op(id_: str, op: Op, cost: float, /, **given: object) -> Change:
@@ -112,9 +122,7 @@ def _linear(id_: str, scale: float, shift: float, cost: float, /, **given: objec
     return _op(id_, lambda v, i: v * scale + shift, cost, **given)
 
 
-def _by_channel(
-    id_: str, scale: Array, shift: Array, cost: float, /, **given: object
-) -> Change:
+def _by_channel(id_: str, scale: Array, shift: Array, cost: float, /, **given: object) -> Change:
     def op(values: Array, index: Positions) -> Array:
         return values * scale[index[1]] + shift[index[1]]
 

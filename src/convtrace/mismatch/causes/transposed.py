@@ -42,8 +42,9 @@ def laws(setup: Setup) -> Iterator[Change]:
         elif not any(row) and any(low):
             id_, cost = "transposed.crop_side", 1.1
         else:
-            id_, cost = "transposed.crop", 1.2 + 0.1 * sum(
-                abs(r - p) for r, p in zip(row, low, strict=True)
+            id_, cost = (
+                "transposed.crop",
+                1.2 + 0.1 * sum(abs(r - p) for r, p in zip(row, low, strict=True)),
             )
         parameters = {
             "low": row,
@@ -79,7 +80,7 @@ def edges(setup: Setup) -> Iterator[Change]:
 def _blank(width: int, axes: tuple[int, ...], word: str) -> Any:
     def make(setup: Setup) -> Setup:
         def stage(sums: Sums) -> Sums:
-            outside = np.zeros((1,) * len(sums.at), dtype=np.bool_)
+            outside = np.zeros((), dtype=np.bool_)
             for axis in axes:
                 outside = outside | (sums.at[axis + 2] >= setup.size[axis] - width)
             return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude)

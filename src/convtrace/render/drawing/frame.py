@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from convtrace.errors import UsageError
 from convtrace.render.drawing.pen import SMALL
 from convtrace.render.drawing.scene import MM, Block, Scene, padded
@@ -15,6 +13,9 @@ MARGIN = 10.0
 
 SMALLEST = 4.5
 """Letters that are smaller on paper, in points, are not drawn."""
+
+USUAL = 820.0
+"""Points that a figure may be wide if nothing was asked: what a screen shows."""
 
 LARGEST = 2000.0
 """Longest side of a figure, in points: 70 cm."""
@@ -84,7 +85,7 @@ def frame(
 def room_for(width: float | None) -> float:
     """Return how wide a figure may be, in points, to be read on paper of a width in millimetres."""
     if not isinstance(width, int | float) or not 0 < width <= LARGEST_WIDTH:
-        return math.inf
+        return USUAL
     return width * MM * (SMALL - 1) / SMALLEST - 2 * MARGIN
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from convtrace.errors import UsageError
 from convtrace.geometry import taps
 from convtrace.render.drawing.pen import Pen
-from convtrace.render.drawing.scene import Block, below, beside
+from convtrace.render.drawing.scene import Block, below
+from convtrace.render.figures.arranged import ARROW, Panels, arranged
 from convtrace.render.figures.layers import Layer, headline, settings, size_lines
 from convtrace.render.figures.page import page
 from convtrace.render.figures.planes import (
@@ -42,17 +43,22 @@ def gather_figure(layer: Layer, pen: Pen) -> Block:
             "  Choose figure='window' (what one output number reads) or figure='scatter' (where "
             "one\n  input number goes)."
         )
+    picture, words = arranged(pen, lambda most: _panels(layer, pen, most))
+    return page(pen, headline(layer, pen), [settings(layer, pen)], picture, words)
+
+
+def _panels(layer: Layer, pen: Pen, most: int) -> Panels:
     theme, window = pen.theme, layer.window
     channel = window.channels[0]
     reads = layer.reads()
-    shown, sources = _spread(layer, reads)
+    shown, sources = _spread(layer, reads, most)
     whole = view(layer.input_sizes, [])
     numbers = read(layer.step.values["input"], (*layer.sample, channel), whole)
     inputs = {place: numbers[source] for place, source in sources.items()}
     kernel = view(layer.kernel_sizes, [])
     weights = read(layer.step.values["weight"], kernel_lead(layer, 0), kernel)
     turned = {place: weights[_turned(place, layer.kernel_sizes)] for place in weights}
-    out = view(layer.output_sizes, [layer.place])
+    out = view(layer.output_sizes, [layer.place], most=most)
     outputs = read(layer.step.value, (*layer.sample, window.output_channel), out)
     texts = write(pen, [inputs]), write(pen, [weights, turned]), write(pen, [outputs])
     blue, orange, green = (
@@ -88,22 +94,15 @@ def gather_figure(layer: Layer, pen: Pen) -> Block:
     ]
     left = plane(pen, shown, texts[0].texts[0], texts[0].measures, spread, indexed=False)
     right = plane(pen, out, texts[2].texts[0], texts[2].measures, made)
-    picture = beside(
-        [
-            titled(pen, titles[0], left, rounded=texts[0].rounded),
-            pen.text("*"),
-            below(both, 8),
-            pen.arrow(22),
-            titled(pen, titles[1], right, rounded=texts[2].rounded),
-        ],
-        10,
-    )
-    cropped = shown.cropped or out.cropped
-    words = _words(layer, pen, cropped)
-    return page(pen, headline(layer, pen), [settings(layer, pen)], picture, words)
+    panels = [
+        titled(pen, titles[0], left, rounded=texts[0].rounded),
+        below(both, 8),
+        titled(pen, titles[1], right, rounded=texts[2].rounded),
+    ]
+    return Panels(panels, ["*", ARROW], _words(layer, pen, shown.cropped or out.cropped))
 
 
-def _spread(layer: Layer, reads: list[Place]) -> tuple[View, dict[Place, Place]]:
+def _spread(layer: Layer, reads: list[Place], most: int) -> tuple[View, dict[Place, Place]]:
     """Return what is drawn of the spread input, and which input number stands where.
 
     The geometry says it all: the numerator of a tap is a position in the spread input.
@@ -117,7 +116,7 @@ def _spread(layer: Layer, reads: list[Place]) -> tuple[View, dict[Place, Place]]
     known = [[at for at, source in one.items() if source is not None] for one in axes]
     ends = [max(found, default=0) for found in known]
     padding = [(-min(one), max(one) - end) for one, end in zip(axes, ends, strict=True)]
-    shown = view(sizes_of([end + 1 for end in ends]), reads, padding)
+    shown = view(sizes_of([end + 1 for end in ends]), reads, padding, most)
     sources: dict[Place, Place] = {}
     for place in shown.places:
         depth, row, column = (one.get(at) for one, at in zip(axes, place, strict=True))

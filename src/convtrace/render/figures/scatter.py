@@ -13,7 +13,8 @@ from convtrace.address import Address
 from convtrace.errors import UsageError
 from convtrace.projection import Uses
 from convtrace.render.drawing.pen import Pen
-from convtrace.render.drawing.scene import Block, below, beside
+from convtrace.render.drawing.scene import Block
+from convtrace.render.figures.arranged import ARROW, Panels, arranged
 from convtrace.render.figures.layers import Layer, settings
 from convtrace.render.figures.page import page
 from convtrace.render.figures.planes import Marks, Place, place_of, plane, read, titled, view, write
@@ -32,24 +33,31 @@ def scatter_figure(layer: Layer, pen: Pen, source: Address | None = None) -> Blo
     Raises:
         UsageError: The number goes nowhere in this layer.
     """
-    theme, window = pen.theme, layer.window
     source = source or _first_source(layer)
-    batched = len(layer.sample)
-    channel, spatial = source.index[batched], place_of(source.index[batched + 1 :])
-    uses = layer.trace.uses(source)
-    placed = _stamp(uses, layer)
+    placed = _stamp(layer.trace.uses(source), layer)
     if not placed:
         raise UsageError(
             f"{source} goes into no number of {layer.step.name}, output channel "
-            f"{window.output_channel}\n  Choose another number, or figure='groups' to see which "
-            "channels are read."
+            f"{layer.window.output_channel}\n  Choose another number, or figure='groups' to see "
+            "which channels are read."
         )
-    seen = view(layer.input_sizes, [spatial])
+    picture, words = arranged(pen, lambda most: _panels(layer, pen, source, placed, most))
+    value = pen.look.identify(layer.trace.value(source)).text
+    return page(pen, f"{name(source)} = {value}", [settings(layer, pen)], picture, words)
+
+
+def _panels(
+    layer: Layer, pen: Pen, source: Address, placed: dict[Place, float], most: int
+) -> Panels:
+    theme, window = pen.theme, layer.window
+    batched = len(layer.sample)
+    channel, spatial = source.index[batched], place_of(source.index[batched + 1 :])
+    seen = view(layer.input_sizes, [spatial], most=most)
     inputs = read(layer.step.values["input"], (*layer.sample, channel), seen)
     kernel = view(layer.kernel_sizes, [])
     lead = kernel_lead(layer, channel - window.channels[0])
     weights = read(layer.step.values["weight"], lead, kernel)
-    out = view(layer.output_sizes, list(placed))
+    out = view(layer.output_sizes, list(placed), most=most)
     outputs = read(layer.step.value, (*layer.sample, window.output_channel), out)
     products = {place: product for place, product in placed.items() if place in outputs}
     texts = [write(pen, [one]) for one in (inputs, weights, products, outputs)]
@@ -76,14 +84,8 @@ def scatter_figure(layer: Layer, pen: Pen, source: Address | None = None) -> Blo
         )
         for title, one, text, mark in zip(titles, views, texts, marks, strict=True)
     ]
-    first = beside([panels[0], pen.text("×"), panels[1]], 10)
-    second = beside([pen.arrow(18), panels[2], pen.arrow(18), panels[3]], 10)
-    wide = first.width + second.width > min(620, pen.room)
-    picture = below([first, second], 12) if wide else beside([first, second], 10)
-    value = pen.look.identify(layer.trace.value(source)).text
-    cropped = any(one.cropped for one in views)
-    words = _words(layer, pen, cropped)
-    return page(pen, f"{name(source)} = {value}", [settings(layer, pen)], picture, words)
+    words = _words(layer, pen, any(one.cropped for one in views))
+    return Panels(panels, ["×", ARROW, ARROW], words)
 
 
 def min_of(places: Sequence[Place] | dict[Place, float]) -> Place:

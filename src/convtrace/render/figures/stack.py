@@ -18,14 +18,17 @@ from convtrace.render.look import name
 from convtrace.render.numbers import MINUS
 from convtrace.step import Step
 
-MOST = 7
-"""Tensors that are drawn."""
+COUNTS = (7, 5, 4, 3, 2)
+"""Tensors that are drawn; fewer where the paper is narrow."""
 
 CELLS = 16
 """Positions along an axis up to which each is drawn as a cell."""
 
 SIDE, SMALLEST, STRIP = 104.0, 26.0, 12.0
 """Points of the largest plane's side, of the smallest, and of the height of a 1-d one."""
+
+NARROW = 350.0
+"""Points of a paper on which planes are drawn smaller."""
 
 _GAP, _SHIFT, _BEHIND = 34.0, 2.5, 2
 
@@ -63,16 +66,27 @@ def stack_figure(trace: Trace, address: Address, pen: Pen) -> Block:
     Raises:
         UsageError: No tensor below it has rows and columns.
     """
+    if address.step not in trace.steps:
+        raise UsageError(
+            f"{address} was not made by a step of the network, so nothing lies below it\n"
+            f"  Choose a number of one of: {', '.join(list(trace.steps)[:8])}, …"
+        )
     path = _path(trace, address)
-    chosen = _chosen(trace, path)
+    chosen = _chosen(trace, path, COUNTS[0])
     if not chosen:
         raise UsageError(
             f"no tensor below {address} has channels and positions to draw\n"
             "  figure='receipt' explains the number itself."
         )
     spans = cone(trace, address, chosen)
-    panels = [_panel(trace, one, spans, pen) for one in chosen]
-    picture = _picture(panels, pen)
+    every = {one: _panel(trace, one, spans, pen) for one in chosen}
+    panels, picture = list(every.values()), _picture(list(every.values()), pen)
+    for most in COUNTS[1:]:
+        if picture.width <= pen.room:
+            break
+        chosen = [one for one in _chosen(trace, path, most) if one in every]
+        panels = [every[one] for one in chosen]
+        picture = _picture(panels, pen)
     value = pen.look.identify(trace.value(address)).text
     left_out = sum(_is_drawable(_shape(trace, one)) for one in path) - len(chosen)
     words = [pen.say("figure.stack")]
@@ -96,10 +110,10 @@ def _path(trace: Trace, address: Address) -> list[str]:
     return names[::-1]
 
 
-def _chosen(trace: Trace, path: Sequence[str]) -> list[str]:
+def _chosen(trace: Trace, path: Sequence[str], most: int) -> list[str]:
     """Choose what is drawn: all if that is few, else where the sizes change, else the ends."""
     drawable = [one for one in path if _is_drawable(_shape(trace, one))]
-    if len(drawable) <= MOST:
+    if len(drawable) <= most:
         return drawable
     changing = [
         one
@@ -108,7 +122,7 @@ def _chosen(trace: Trace, path: Sequence[str]) -> list[str]:
         or (one in trace.steps and trace.steps[one].kind == "convolution")
         or _shape(trace, one)[2:] != _shape(trace, drawable[number - 1])[2:]
     ]
-    if len(changing) <= MOST:
+    if len(changing) <= most:
         return changing
     sizes: dict[tuple[int, ...], str] = {}
     for one in changing:
@@ -116,8 +130,8 @@ def _chosen(trace: Trace, path: Sequence[str]) -> list[str]:
     last = [changing[0], *(one for one in sizes.values() if one != changing[0])]
     if last[-1] != changing[-1]:
         last.append(changing[-1])
-    half = MOST // 2
-    return last if len(last) <= MOST else [*last[: MOST - half], *last[-half:]]
+    half = most // 2
+    return last if len(last) <= most else [*last[: most - half], *last[-half:]]
 
 
 def _is_drawable(shape: tuple[int, ...]) -> bool:
@@ -219,7 +233,8 @@ def _plane(
     """Draw one tensor as a plane; returns where the field lies on it, too."""
     theme = pen.theme
     rows, columns = panel.plane
-    side = SMALLEST + (SIDE - SMALLEST) * (max(rows, columns) / largest) ** 0.5
+    most = SIDE if pen.room > NARROW else NARROW / 5
+    side = SMALLEST + (most - SMALLEST) * (max(rows, columns) / largest) ** 0.5
     unit = side / max(rows, columns)
     wide, tall = columns * unit, STRIP if len(panel.shape) == 3 else max(rows * unit, 2.0)
     down = tall / rows

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from convtrace.errors import UsageError
 from convtrace.render.drawing.pen import Pen
-from convtrace.render.drawing.scene import Block, beside
+from convtrace.render.drawing.scene import Block
+from convtrace.render.figures.arranged import ARROW, Panels, arranged
 from convtrace.render.figures.layers import Layer, headline, settings, size_lines
 from convtrace.render.figures.page import page
 from convtrace.render.figures.planes import (
@@ -40,17 +41,22 @@ def window_figure(layer: Layer, pen: Pen) -> Block:
             "  Choose figure='gather' (what one output number reads) or figure='scatter' (where "
             "one\n  input number goes)."
         )
+    picture, words = arranged(pen, lambda most: _panels(layer, pen, most))
+    return page(pen, headline(layer, pen), [settings(layer, pen)], picture, words)
+
+
+def _panels(layer: Layer, pen: Pen, most: int) -> Panels:
     theme, window = pen.theme, layer.window
     channel = window.channels[0]
     reads = layer.reads()
     neighbours = _neighbours(layer)
     padding = [(0, 0)] * (3 - len(layer.axes)) + [axis.padding for axis in layer.axes]
-    seen = view(layer.input_sizes, reads, padding)
+    seen = view(layer.input_sizes, reads, padding, most)
     values = layer.step.values
     inputs = read(values["input"], (*layer.sample, channel), seen)
     kernel = view(layer.kernel_sizes, [])
     weights = read(values["weight"], kernel_lead(layer, 0), kernel)
-    out = view(layer.output_sizes, [layer.place])
+    out = view(layer.output_sizes, [layer.place], most=most)
     outputs = read(layer.step.value, (*layer.sample, window.output_channel), out)
     written = [write(pen, [numbers]) for numbers in (inputs, weights, outputs)]
     frames = [_around(reads, theme.window, False)]
@@ -77,9 +83,7 @@ def window_figure(layer: Layer, pen: Pen) -> Block:
         )
         for title, one, text, mark in zip(titles, views, written, marks, strict=True)
     ]
-    row = beside([panels[0], pen.text("*"), panels[1], pen.arrow(22), panels[2]], 10)
-    words = _words(layer, pen, views, bool(neighbours))
-    return page(pen, headline(layer, pen), [settings(layer, pen)], row, words)
+    return Panels(panels, ["*", ARROW], _words(layer, pen, views, bool(neighbours)))
 
 
 def kernel_lead(layer: Layer, channel: int) -> tuple[int, ...]:

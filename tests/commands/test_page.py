@@ -1,0 +1,86 @@
+"""`convtrace page`, and the page that `convtrace demo` writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from convtrace.cli import main
+from convtrace.commands.demo import PAGE
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def output_of(*arguments: str) -> str:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def document(file: Path) -> Any:
+    found = re.search(r'id="convtrace-document">(.*?)</script>', file.read_text(encoding="utf-8"))
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_page_writes_a_file_and_says_where(folder: Path) -> None:
+    text = output_of("page", "digits", "--output", "digits.html", "--start", "fc[0,8]")
+    assert "digits.html (0.2 MB) opens in any browser." in text
+    page = document(folder / "digits.html")
+    assert (page["title"], page["start"], page["lang"]) == ("convtrace: digits", "fc[0,8]", "en")
+
+
+def test_page_takes_a_budget_and_steps(folder: Path) -> None:
+    output_of("page", "digits", "--budget", "0.005", "--step", "fc", "--lang", "ko")
+    page = document(folder / "page.html")
+    assert page["budget"] == 5000
+    assert page["lang"] == "ko"
+    assert "conv2" in page["trace"]["leftOut"]
+    assert "fc" not in page["trace"]["leftOut"]
+
+
+def test_page_refuses_another_suffix_before_anything_slow() -> None:
+    result = call("page", "no_such_module:x", "--output", "page.pdf")
+    assert result.exit_code == 2
+    assert "does not end in .html" in result.stderr
+
+
+def test_the_demo_writes_its_page_and_says_where(folder: Path) -> None:
+    assert output_of("demo").endswith(f"can be followed: {PAGE}\n")
+    page = document(folder / PAGE)
+    assert page["start"] == "conv1[0,0,0,0]"
+
+
+def test_the_demo_replaces_its_own_page(folder: Path) -> None:
+    output_of("demo")
+    output_of("demo", "--layers", "1", "--lang", "ko")
+    assert document(folder / PAGE)["lang"] == "ko"
+
+
+def test_the_demo_leaves_a_file_of_someone_else_alone(folder: Path) -> None:
+    (folder / PAGE).write_text("mine")
+    assert "no page was written" in output_of("demo")
+    assert (folder / PAGE).read_text() == "mine"
+
+
+def test_the_demo_writes_where_it_is_told_and_nowhere_else(folder: Path) -> None:
+    output_of("demo", "--page", "other.html")
+    assert [file.name for file in folder.iterdir()] == ["other.html"]
+
+
+def test_the_demo_writes_no_page_if_told_so(folder: Path) -> None:
+    assert "followed" not in output_of("demo", "--no-page")
+    assert list(folder.iterdir()) == []

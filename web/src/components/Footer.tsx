@@ -1,0 +1,29 @@
+/** What there is to know about this page: remarks on the run, and what was left out. */
+import type { State } from "../state";
+
+export function Footer({ state }: { state: State }) {
+  const { say, page } = state;
+  const { leftOut, notes, budget } = page;
+  if (!leftOut.length && !notes.length) return null;
+  const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
+  return (
+    <footer>
+      {notes.map((note) => (
+        <p key={note}>{say(`cli.note.${note}`)}</p>
+      ))}
+      {leftOut.length > 0 && (
+        <details>
+          <summary>
+            {say("page.left_out", {
+              count: leftOut.length,
+              budget: megabytes(budget ?? 0),
+              wanted: megabytes(page.wanted),
+            })}
+          </summary>
+          <p>{leftOut.join(", ")}</p>
+          <p>{say("page.serve")}</p>
+        </details>
+      )}
+    </footer>
+  );
+}
