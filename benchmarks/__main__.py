@@ -48,8 +48,8 @@ TEXT = {
         "uses": "Python objects of `uses` of one weight",
         "bytes": "MB",
         "artefacts": "Making files",
-        "artefacts_note": "The packages that a form needs are imported before. Nothing is kept from "
-        "one file to the next but fonts.",
+        "artefacts_note": "The packages that a form needs are imported before. Nothing but fonts "
+        "is kept from one file to the next.",
         "target": "at most",
         "startup": "Start-up (whole processes)",
         "startup_note": "Targets: `convtrace --help` under 0.15 s; `convtrace demo` within 0.3 s "
@@ -96,8 +96,8 @@ TEXT = {
         "uses": "가중치 하나의 `uses` 결과의 파이썬 객체",
         "bytes": "MB",
         "artefacts": "파일 만들기",
-        "artefacts_note": "각 형식에 필요한 패키지는 미리 불러옵니다. 글꼴 말고는 앞서 만든 파일에서 "
-        "남겨 두는 것이 없습니다.",
+        "artefacts_note": "각 형식에 필요한 패키지는 미리 불러옵니다. 글꼴 말고는 앞서 만든 "
+        "파일에서 남겨 두는 것이 없습니다.",
         "target": "목표",
         "startup": "시작 시간 (프로세스 전체)",
         "startup_note": "목표: `convtrace --help` 0.15초 이하, `convtrace demo`는 `import torch`만 "

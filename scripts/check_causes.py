@@ -1,11 +1,11 @@
-"""Check `ct.diff` on wrong convolutions, right ones, and ones whose cause nobody could name.
+"""Check `ct.diff` on wrong convolutions, right ones, and ones whose cause nobody can name.
 
     python scripts/check_causes.py [--verbose] [--mutate]
 
 The wrong ones are mistakes that people reported (tests/mismatch/wrong*.py cite each). Printed are
 the share of causes that were named, the accusations of right outputs, and the wrong causes that
-were asserted as proved. `--mutate` breaks the checker itself in several ways, one after the other, and
-tells whether these figures notice.
+were asserted as proved. `--mutate` breaks the checker itself in several ways, one after the other,
+and tells whether these figures notice.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 # Their asserts explain themselves as those of tests do.
-pytest.register_assert_rewrite("judges", "strategies", "torch_judge")
+pytest.register_assert_rewrite("judges", "saved_traces", "strategies", "torch_judge")
 
 # What a reader's terminal and locale would change. Tests that are about them set them.
 for name in ("COLUMNS", "FORCE_COLOR", "LANGUAGE", "LINES", "NO_COLOR"):

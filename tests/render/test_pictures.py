@@ -56,13 +56,21 @@ def pdf_text(content: bytes, folder: Path) -> str:
     return done.stdout.decode("utf-8")
 
 
+class Hostile(nn.Module):
+    """A network whose step and weight have a name that is markup in every language."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_module(HOSTILE, nn.Conv2d(1, 1, 2, bias=False))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._modules[HOSTILE](x)
+
+
 def hostile() -> ct.Trace:
-    """A run whose step and weight have a name that is markup in every language."""
-    network = nn.Module()
-    network.add_module(HOSTILE, nn.Conv2d(1, 1, 2, bias=False))
-    network.forward = lambda x: getattr(network, HOSTILE)(x)
+    """A run of that network."""
     with torch.no_grad():
-        return ct.trace(network, torch.ones(1, 1, 3, 3))
+        return ct.trace(Hostile(), torch.ones(1, 1, 3, 3))
 
 
 # PNG ---------------------------------------------------------------------------------------------
@@ -149,7 +157,7 @@ def test_a_missing_package_is_told_and_the_file_is_left(
 
 def compiled(text: str, folder: Path) -> str:
     """Compile a document, with the program that its second line names, and read it back."""
-    program = "pdflatex" if "pdflatex" in text.split("\\documentclass")[0] else "xelatex"
+    program = "pdflatex" if "pdflatex" in text.partition("\\documentclass")[0] else "xelatex"
     needs(program, "pdftotext")
     (folder / "figure.tex").write_text(text, encoding="utf-8")
     command = [program, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]

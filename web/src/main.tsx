@@ -1,11 +1,15 @@
 /** Shows the document that the page carries. In a notebook, `render` is called instead. */
 import { render as draw } from "preact";
 import "./style.css";
+import "./tools.css";
 import { App } from "./components/App";
 import type { Language, PageDocument, Theme } from "./document";
+import { stackOf } from "./adopt";
 import { EmbeddedSource } from "./embedded";
+import { keepLink } from "./link";
 import { LiveSource, askServer } from "./live";
 import type { Source } from "./source";
+import { FIRST, makeStack } from "./stack";
 import { type State, createState } from "./state";
 import { type Model, renderWidget } from "./widget";
 
@@ -34,7 +38,9 @@ const place = globalThis.document?.getElementById("convtrace");
 if (carried && place) {
   const page = JSON.parse(carried.textContent ?? "") as PageDocument;
   const address = place.dataset.ask;
-  mount(place, page, address ? new LiveSource(page, askServer(address)) : undefined);
+  const { state } = mount(place, page, address ? new LiveSource(page, askServer(address)) : undefined);
+  if (place.dataset.playground !== undefined) state.play(stackOf(state.source.network) ?? makeStack(FIRST));
+  keepLink(state);
 }
 
 export default {

@@ -37,10 +37,12 @@ class Alignment:
         pairs: Names of steps: of the reference, then of mine, and what they were paired by; in the
             order of the reference.
         inputs: Names of inputs: of the reference, then of mine.
+        layers: Those of the reference that were paired as layers.
     """
 
     pairs: dict[str, tuple[str, By]] = field(default_factory=dict[str, tuple[str, By]])
     inputs: dict[str, str] = field(default_factory=dict[str, str])
+    layers: set[str] = field(default_factory=set[str])
 
     @property
     def values(self) -> dict[str, str]:
@@ -56,7 +58,8 @@ def align(mine: Network, reference: Network) -> Alignment:
     """Pair the steps of two networks."""
     found = Alignment(inputs=align_inputs(mine, reference))
     for r, m, by in _layers(mine, reference):
-        _pair_tails(mine, reference, r, m, by, found)
+        _pair_tails(r, m, by, found)
+    found.layers.update(found.pairs)
     _others(mine, reference, found)
     order = reference.order
     found.pairs = dict(sorted(found.pairs.items(), key=lambda row: order[row[0]]))
@@ -255,9 +258,7 @@ def _in_order(
     return found
 
 
-def _pair_tails(
-    mine: Network, reference: Network, r: _Layer, m: _Layer, by: By, found: Alignment
-) -> None:
+def _pair_tails(r: _Layer, m: _Layer, by: By, found: Alignment) -> None:
     """Pair two layers, or, where a norm follows on one side only, their ends."""
     kinds = [[step.kind for step in layer.tail] for layer in (r, m)]
     if kinds[0] == kinds[1]:
@@ -325,7 +326,7 @@ def _likeness(
     if direct:
         score, by = score + 4, "place"
     if reference.names[r.name] & mine.names[m.name]:
-        score, by = score + 4, "name"
+        score, by = score + 5, "name"
     if alike:
         score += 3
     elif "move" in (family(r), family(m)) and by != "name":

@@ -19,13 +19,16 @@ from convtrace.mismatch.pattern import pattern
 from convtrace.mismatch.precision import arithmetic_of, fitting
 from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Cause, Report
-from convtrace.mismatch.search import Found, Judge, Search
+from convtrace.mismatch.search import Found, Judge, Search, is_long
 from convtrace.mismatch.shapes import misshapen, other_settings
 from convtrace.mismatch.spread import MARGIN
 from convtrace.mismatch.stages import Sums
 from convtrace.mismatch.whole import linear_whole, whole
 
 Array = NDArray[Any]
+
+BLATANT = 100.0
+"""Times its bound that an element has to be off for a float32 reference to tell."""
 
 ENOUGH = 10.0
 """Bits of evidence from which on a cause is proved and no chance hit."""
@@ -35,9 +38,16 @@ def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
     """Judge an output, and name the cause where it is wrong."""
     if problem.observed.shape != problem.setup.shape:
         return misshapen(problem, tick, diagnose)
-    linear = linear_whole(problem.setup)
+    long = is_long(problem.observed, problem.arithmetic, problem.count)
+    linear = linear_whole(problem.setup, narrow=long)
     sums = whole(problem.setup, linear)
     found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
+    if long and not float(found.ratio.max()) > BLATANT:
+        linear = replace(linear, values=linear_whole(problem.setup).values)
+        sums = whole(problem.setup, linear)
+        found = compared(
+            problem.observed, sums, problem.arithmetic, problem.count, problem.stored
+        )
     report, wrong = judged(problem, sums, found)
     tick()
     if (shaken := _shaken(problem, report, found)) is not None:

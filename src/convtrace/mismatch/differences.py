@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from convtrace.exact import FORMATS
 from convtrace.mismatch.align import family
 from convtrace.mismatch.judge import Sides
-from convtrace.mismatch.network import Network
+from convtrace.mismatch.network import LAYERS, Network
 from convtrace.mismatch.report import Cause, Note
 from convtrace.mismatch.rerun import wide
 from convtrace.step import Step, Value
@@ -151,6 +151,8 @@ def _weights(sides: Sides, r: Step, m: Step) -> list[Difference]:
                 found.append(Difference("missing_weights", r.name, role, None, value, words))
             continue
         more = _apart(value, other)
+        if more is not None and "shape" in more and r.kind not in LAYERS:
+            continue  # one number for all channels, or another layout: that says nothing
         if more is not None:
             words = {**words, "mine": other.name, **more}
             found.append(Difference("weights", r.name, role, other, value, words))

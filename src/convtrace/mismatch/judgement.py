@@ -12,7 +12,7 @@ from convtrace.exact import FORMATS
 from convtrace.mismatch.compare import Compared, holds_nonfinite
 from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Note, Report, Spread, Tolerance
-from convtrace.mismatch.sample import positions
+from convtrace.mismatch.sample import anywhere
 from convtrace.mismatch.spread import MARGIN, expected_size
 from convtrace.mismatch.stages import Sums
 from convtrace.receipt import Receipt, Verdict
@@ -131,10 +131,7 @@ def _all_nearest(problem: Problem, found: Compared) -> bool:
 def _spread(problem: Problem, found: Compared) -> Spread | None:
     if problem.arithmetic is None:
         return None
-    everywhere = np.isfinite(found.values)
-    if not everywhere.any():
-        return None
-    at = positions(everywhere, np.where(everywhere, np.abs(found.values), -1.0), 32, seed=5)
+    at = anywhere(found.values.shape, 32, seed=5)
     expected = expected_size(problem.setup, at, problem.arithmetic, problem.count, problem.stored)
     size, mean = found.size, float(found.quotient.mean())
     return Spread(size, mean, expected, size <= MARGIN * expected)
@@ -144,7 +141,9 @@ def worst(problem: Problem, found: Compared, wrong: Array) -> tuple[Receipt, ...
     """Return the receipts of the elements that are furthest out, by ratio to their bound."""
     ratio = np.where(np.isnan(found.ratio), np.inf, found.ratio)
     ratio = np.where(wrong, np.maximum(ratio, 1.0), ratio).reshape(-1)
-    order = np.argsort(-ratio, kind="stable")[:WORST]
+    few = min(WORST, ratio.size)
+    order = np.argpartition(-ratio, few - 1)[:few]
+    order = order[np.argsort(-ratio[order], kind="stable")]
     chosen = [int(flat) for flat in order if ratio[flat] > 0]
     shape = found.values.shape
     return tuple(problem.why(tuple(map(int, np.unravel_index(at, shape)))) for at in chosen)

@@ -15,7 +15,7 @@ from convtrace.mismatch.align import Alignment, align, family
 from convtrace.mismatch.blame import Blame, blame
 from convtrace.mismatch.judge import Judged, judge, sides_of
 from convtrace.mismatch.model_report import ModelReport, Pair
-from convtrace.mismatch.network import LAYERS, Network
+from convtrace.mismatch.network import Network
 from convtrace.mismatch.report import Note
 from convtrace.receipt import Verdict
 
@@ -160,12 +160,13 @@ def _judge_all(
         return judged
 
     def restore(name: str) -> None:
-        found[name] = waiting.pop(name)
-        alignment.pairs[name] = (found[name].pair.mine, found[name].pair.by)
+        one = waiting.pop(name)
+        alignment.pairs[name] = (one.pair.mine, one.pair.by)
+        found[name] = look(name)
 
     for name in chosen:
         judged = look(name)
-        if _is_weak(judged):
+        if name not in alignment.layers and _is_weak(judged):
             # It may be no pair at all: what follows tells, judged together with it.
             waiting[name] = judged
             del alignment.pairs[name]
@@ -175,7 +176,6 @@ def _judge_all(
         if doubted and judged.pair.verdict == "mismatch":
             for step in doubted:
                 restore(step)
-                blurred.add(step)
             judged = look(name)
         for step in doubted:
             waiting.pop(step, None)
@@ -183,7 +183,7 @@ def _judge_all(
         if on_step is not None:
             on_step()
     for name in list(waiting):
-        if reference.made[name].name not in reference.readers:
+        if name not in reference.readers:
             restore(name)
     order = reference.order
     return [found[name] for name in sorted(found, key=lambda name: order[name])]
@@ -192,10 +192,7 @@ def _judge_all(
 def _is_weak(judged: Judged) -> bool:
     """Whether two steps are wrong as a pair that little speaks for."""
     pair, sides = judged.pair, judged.sides
-    if pair.verdict != "mismatch" or pair.by in ("name", "weights"):
-        return False
-    ends = ((sides.reference, sides.end), (sides.mine, sides.own_end))
-    if all(step.kind in LAYERS and network.weights(step) for network, step in ends):
+    if pair.verdict != "mismatch" or pair.by == "name":
         return False
     return pair.by != "place" or family(sides.end) != family(sides.own_end)
 

@@ -13,7 +13,7 @@ from convtrace.exact import FORMATS
 from convtrace.mismatch.compare import Compared, compared
 from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Cause
-from convtrace.mismatch.sample import positions
+from convtrace.mismatch.sample import anywhere
 from convtrace.mismatch.spread import MARGIN, expected_size
 from convtrace.mismatch.stages import rounded
 from convtrace.mismatch.whole import whole
@@ -81,7 +81,7 @@ def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
     if not _everywhere(right):
         return None
     sums = whole(problem.setup)
-    at = positions(np.ones(right.values.shape, dtype=np.bool_), np.abs(right.values), 32, seed=5)
+    at = anywhere(right.values.shape, 32, seed=5)
     for one in lower(problem):
         found = compared(problem.observed, sums, one, problem.count, problem.stored)
         if not found.inside.all():

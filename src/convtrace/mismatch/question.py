@@ -54,7 +54,7 @@ def ask(
     if found.x is None and x is None:
         raise UsageError("the reference has no input\n  Give it as x=….")
     dtypes = [str(a.dtype) for a in (found.x, found.weight) if hasattr(a, "dtype")]
-    data = {
+    data: dict[str, Any] = {
         "x": _array("x", found.x if found.x is not None else x, dtypes),
         "weight": _array("weight", found.weight, dtypes),
         "bias": None if found.bias is None else _array("bias", found.bias, dtypes),
@@ -92,7 +92,7 @@ def ask(
         changes["change_w"] = (Less(_row(quant.w_zero), out_axis),)
         relu = any(isinstance(s, Act) and s.name == "relu" for s in stages)
         stages = [Requantize(quant, relu=relu)]
-    dtypes = [dtype_of(array) for array in (data["x"], data["weight"])]
+    dtypes = [dtype_of(data[role]) for role in ("x", "weight")]
     floating = [name for name in dtypes if name in FORMATS]
     stored = max(floating, key=lambda n: FORMATS[n].precision, default="float64")
     out = dtype_of(observed)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-FIRST, SECOND = 4, 64
-"""Elements of the first and of the second sample."""
+ONE, FIRST, SECOND = 1, 4, 64
+"""Elements that a single change is tried on first, a pair of changes, and the survivors."""
 
 
 def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[Array, ...]:
@@ -39,3 +39,11 @@ def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[A
     if spare:
         chosen += draw.choice(good, spare, replace=False).tolist()
     return tuple(np.unravel_index(np.array(chosen, dtype=np.int64), wrong.shape))
+
+
+def anywhere(shape: tuple[int, ...], count: int, seed: int = 0) -> tuple[Array, ...]:
+    """Choose positions of an array, the first and the last one among them."""
+    draw = np.random.default_rng(seed)
+    size = int(np.prod(shape))
+    flat = np.unique(np.append(draw.integers(0, size, min(count, size)), [0, size - 1]))
+    return tuple(np.unravel_index(flat, shape))

@@ -16,7 +16,7 @@ from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS, gamma
 from convtrace.mismatch.change import Change
 from convtrace.mismatch.compare import Compared, compared
-from convtrace.mismatch.sample import FIRST, SECOND, positions
+from convtrace.mismatch.sample import FIRST, ONE, SECOND, anywhere, positions
 from convtrace.mismatch.setup import Setup
 from convtrace.mismatch.stages import Sums
 from convtrace.mismatch.whole import linear_whole, whole
@@ -30,8 +30,20 @@ FURTHEST = 4.0
 MOST_BITS = 24.0
 """Bits that one element can tell."""
 
+ENOUGH_ELEMENTS = 4096
+"""Elements that evidence is counted on; more would not change what it says."""
+
+LARGE = 2**26
+"""Products from which on a pass is long."""
+
 MOST = 8
 """Most explanations that are computed in whole."""
+
+
+def is_long(observed: Array, arithmetic: Arithmetic | None, count: int) -> bool:
+    """Whether a pass over a layer is long, and float32 will do for a first look."""
+    fits = arithmetic is not None and FORMATS[arithmetic.accumulate].precision <= 24
+    return fits and observed.size * count > LARGE
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +63,11 @@ class Judge:
     count: int
     stored: str
     limit: float = math.inf
+
+    @property
+    def long(self) -> bool:
+        """Whether a pass is long and float32 will do for it."""
+        return is_long(self.observed, self.arithmetic, self.count)
 
     def compare(self, sums: Sums, target: Array) -> Compared:
         """Compare part of the observed output with sums."""
@@ -147,13 +164,13 @@ class Search:
         usable = np.isfinite(judge.observed)
         self.samples = tuple(
             positions(wrong & usable, np.where(usable, badness, -1.0), count, seed)
-            for seed, count in enumerate((FIRST, SECOND))
+            for seed, count in enumerate((FIRST, SECOND, ONE))
         )
         self.targets = tuple(judge.observed[at] for at in self.samples)
 
     @cached_property
     def base_sums(self) -> tuple[Sums, ...]:
-        """Bare sums of the base at both samples."""
+        """Bare sums of the base at the samples."""
         return tuple(self.base.linear(self.base.origin(at)) for at in self.samples)
 
     def fits(self, changes: Changes, level: int) -> Setup | None:
@@ -181,7 +198,7 @@ class Search:
             self.tried += 1
             if number % 32 == 31:
                 self.tick()
-            if self.fits((change,), 0) is not None and self.fits((change,), 1) is not None:
+            if self.fits((change,), 2) is not None and self.fits((change,), 1) is not None:
                 found.append((change,))
         return found
 
@@ -207,7 +224,8 @@ class Search:
             if setup is None:
                 continue
             untouched = all(change.side == "after" for change in changes)
-            linear = self.linear if untouched and self.linear is not None else linear_whole(setup)
+            linear = self.linear if untouched else None
+            linear = linear or linear_whole(setup, narrow=self.judge.long)
             try:
                 result = self.judge.compare(whole(setup, linear), self.judge.observed)
             except (IndexError, ValueError):
@@ -230,13 +248,20 @@ class Search:
         Args:
             residual: Observed - right, of all elements.
         """
-        usable = np.isfinite(residual) & np.isfinite(self.badness) & (self.badness > 1)
+        off, ratio = residual.reshape(-1), self.badness.reshape(-1)
+        if off.size > ENOUGH_ELEMENTS:
+            draw = np.random.default_rng(0).integers(0, off.size, ENOUGH_ELEMENTS)
+            worst = int(np.argmax(np.where(np.isfinite(ratio), ratio, -1.0)))
+            draw = np.append(draw, worst)
+            off, ratio = off[draw], ratio[draw]
+        usable = np.isfinite(off) & np.isfinite(ratio) & (ratio > 1)
         if not usable.any():
             return 0.0
-        off, ratio = residual[usable], self.badness[usable]
+        off, ratio = off[usable], ratio[usable]
         most = MOST_BITS
-        observed = self.judge.observed[np.isfinite(self.judge.observed)]
-        if (observed == np.rint(observed)).all():
+        observed = self.judge.observed.reshape(-1)[:ENOUGH_ELEMENTS]
+        observed = observed[np.isfinite(observed)]
+        if observed.size and (observed == np.rint(observed)).all():
             most = min(most, math.log2(2 + float(observed.max() - observed.min())))
         step = float(np.abs(off).max()) * 1e-6
         _, first = np.unique(np.rint(off / step), return_index=True)
@@ -245,8 +270,11 @@ class Search:
 
     def distinct(self, survivors: Sequence[Changes]) -> Iterator[Changes]:
         """Leave out what computes the same as a simpler one, whatever the numbers are."""
+        if len(survivors) < 2:
+            yield from survivors
+            return
         other = scrambled(self.base)
-        at = positions(np.ones(other.shape, dtype=np.bool_), np.zeros(other.shape), 48, seed=7)
+        at = anywhere(other.shape, 48, seed=7)
         seen: list[tuple[Changes, Array]] = []
         for changes in survivors:
             setup = applied(other, changes)

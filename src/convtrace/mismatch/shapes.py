@@ -18,7 +18,7 @@ from convtrace.mismatch.change import Change
 from convtrace.mismatch.compare import compared
 from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Cause, Report
-from convtrace.mismatch.sample import FIRST, SECOND, positions
+from convtrace.mismatch.sample import FIRST, SECOND, anywhere, positions
 from convtrace.mismatch.search import Judge, Search
 from convtrace.mismatch.settings import choices
 from convtrace.mismatch.spread import MARGIN, expected_size
@@ -100,8 +100,7 @@ def reproduces(problem: Problem) -> bool:
     sums = whole(setup)
     most = float("inf")
     if problem.arithmetic is not None:
-        everywhere = np.ones(observed.shape, dtype=np.bool_)
-        at = positions(everywhere, np.abs(sums.values), 32, 5)
+        at = anywhere(observed.shape, 32, 5)
         most = MARGIN * expected_size(setup, at, problem.arithmetic, problem.count, problem.stored)
     found = compared(observed, sums, problem.arithmetic, problem.count, problem.stored)
     return bool(found.inside.all()) and found.size <= most

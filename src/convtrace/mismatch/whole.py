@@ -33,8 +33,14 @@ def whole(setup: Setup, linear: Sums | None = None) -> Sums:
     return Sums(sums.values[at], magnitude, sums.at, setup, extra)
 
 
-def linear_whole(setup: Setup) -> Sums:
-    """Compute the bare sums of products at every position, and Σ|w·x| of each."""
+def linear_whole(setup: Setup, *, narrow: bool = False) -> Sums:
+    """Compute the bare sums of products at every position, and Σ|w·x| of each.
+
+    Args:
+        setup: The setup.
+        narrow: Whether float32 will do. Its sums are off by as much as those of any float32
+            kernel, which is far less than the bound that they are compared by.
+    """
     x = _rearranged(setup.x, setup.input_at, bool(setup.x_maps or setup.x_ops))
     weight = _rearranged(setup.weight, setup.weight_at, bool(setup.w_maps or setup.w_ops))
     simple = (
@@ -45,7 +51,7 @@ def linear_whole(setup: Setup) -> Sums:
         and setup.fill == 0
     )
     run = _transposed(setup, x, weight) if simple else _gathered(setup, x, weight)
-    return Sums(run(False), run(True), grid(setup.shape), setup)
+    return Sums(run(False, narrow), run(True, True), grid(setup.shape), setup)
 
 
 def grid(shape: tuple[int, ...]) -> tuple[Array, ...]:
@@ -59,7 +65,7 @@ def _rearranged(array: Array, at: Callable[[tuple[Array, ...]], Array], changed:
     return np.ascontiguousarray(np.broadcast_to(at(grid(array.shape)), array.shape))
 
 
-def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool], Array]:
+def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool, bool], Array]:
     """Prepare a convolution whose padding is laid around the input first."""
     stride, dilation, low = setup.stride, setup.dilation, setup.low
     kernel = _canonical(setup, weight)
@@ -78,11 +84,11 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool], Array]:
     counts = np.bincount(group)
     size = (x.shape[0], setup.channels_out, *setup.size)
 
-    def run(absolute: bool) -> Array:
+    def run(absolute: bool, narrow: bool) -> Array:
         import torch
 
-        left = _tensor(padded, absolute)
-        right = _tensor(kernel, absolute)
+        left = _tensor(padded, absolute, narrow)
+        right = _tensor(kernel, absolute, narrow)
         if (counts == counts[0]).all():
             order = np.argsort(group, kind="stable")
             flat = unique.reshape(-1)
@@ -110,17 +116,17 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool], Array]:
     return run
 
 
-def _tensor(array: Array, absolute: bool) -> Any:
-    """Return a tensor; magnitudes need no more than float32, unless they leave its range."""
+def _tensor(array: Array, absolute: bool, narrow: bool) -> Any:
+    """Return a tensor; in float32 where that will do, unless numbers leave its range."""
     import torch
 
     array = np.ascontiguousarray(array)
     tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
-    if not absolute:
-        return tensor
-    tensor = tensor.abs()
-    largest = float(tensor.max()) if tensor.numel() else 0.0
-    return tensor.float() if 0 < largest < 1e15 else tensor
+    if narrow:
+        small = tensor.float()
+        largest = float(small.abs().max()) if small.numel() else 0.0
+        tensor = small if 1e-15 < largest < 1e15 else tensor
+    return tensor.abs() if absolute else tensor
 
 
 def _convolve(
@@ -165,14 +171,14 @@ def _canonical(setup: Setup, weight: Array) -> Array:
     return parts.reshape(setup.channels_out, setup.terms, *kernel)
 
 
-def _transposed(setup: Setup, x: Array, weight: Array) -> Callable[[bool], Array]:
+def _transposed(setup: Setup, x: Array, weight: Array) -> Callable[[bool, bool], Array]:
     """Prepare PyTorch's transposed convolution, to be cropped or filled up afterwards."""
 
-    def run(absolute: bool) -> Array:
+    def run(absolute: bool, narrow: bool) -> Array:
         import torch
 
         none = [0] * setup.axes
-        left, right = _tensor(x, absolute), _tensor(weight, absolute)
+        left, right = _tensor(x, absolute, narrow), _tensor(weight, absolute, narrow)
         if left.dtype != right.dtype:
             left, right = left.double(), right.double()
         found = torch.ops.aten.convolution.default(

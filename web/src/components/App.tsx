@@ -5,8 +5,10 @@ import type { State } from "../state";
 import { Detail } from "./Detail";
 import { Footer } from "./Footer";
 import { Header } from "./Header";
+import { Practice } from "./Practice";
 import { ReceiptView } from "./ReceiptView";
 import { Strip } from "./Strip";
+import { Tools } from "./Tools";
 import { Trail } from "./Trail";
 
 export function App({ state }: { state: State }) {
@@ -35,11 +37,20 @@ export function App({ state }: { state: State }) {
       }}
     >
       <Header state={state} />
-      <Strip state={state} />
-      <main>
-        <Trail state={state} />
-        <ReceiptView state={state} />
-      </main>
+      {state.practice.value ? (
+        <main>
+          <Practice state={state} />
+        </main>
+      ) : (
+        <>
+          <Strip state={state} />
+          <main>
+            <Tools state={state} />
+            <Trail state={state} />
+            <ReceiptView state={state} />
+          </main>
+        </>
+      )}
       <Footer state={state} />
       <Detail state={state} />
     </div>

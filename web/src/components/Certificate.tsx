@@ -1,6 +1,7 @@
 /** The last word of a receipt: exact sum, what was returned, and what the difference means. */
 import type { ReceiptDocument } from "../document";
 import { about, identify, marked, resolve, show } from "../numbers";
+import { REPORTER } from "../playground";
 import type { State } from "../state";
 import { isNarrow } from "../text";
 
@@ -19,7 +20,7 @@ export function Certificate({ state, receipt }: { state: State; receipt: Receipt
     say(single ? "verdict.value" : "verdict.sum", { exact }),
     nothing
       ? say("verdict.alone")
-      : say(`verdict.returned.${reporter}`, { value: reported, reporter: receipt.reporter }),
+      : say(receipt.reporter === REPORTER ? "page.playground.returned" : `verdict.returned.${reporter}`, { value: reported, reporter: receipt.reporter }),
   ];
   const sentences = nothing ? [] : explained(state, receipt, narrow);
   return (

@@ -185,7 +185,8 @@ function Rest({ state, layout, scales }: { state: State; layout: Layout; scales:
     <div class="row rest">
       <div class="pager">
         <p>
-          {say(`page.rest.${kind}.${order.value}`, { shown: rows.length, of, first: first + 1, last: first + rows.length })}
+          {say(`page.rest.${kind}.${order.value}`, { shown: rows.length, of, first: first + 1, last: first + rows.length })}{" "}
+          {say("page.rest.sum")}
         </p>
         <button type="button" disabled={first === 0} onClick={() => (from.value = Math.max(first - rows.length, 0))}>
           {say("page.rest.previous")}
@@ -204,7 +205,6 @@ function Rest({ state, layout, scales }: { state: State; layout: Layout; scales:
           {say("page.rest.largest")}
         </button>
       </div>
-      <div class="label">{say("page.rest.sum")}</div>
       <Sum
         state={state}
         cell={{ key: partKey(receipt.address, "rest"), value: rest }}

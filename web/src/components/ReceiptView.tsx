@@ -19,7 +19,10 @@ export function ReceiptView({ state }: { state: State }) {
   const address = state.selected.value;
   useEffect(() => {
     // Whoever followed a number goes on from the heading of what came.
-    if (!first.current) heading.current?.focus({ preventScroll: true });
+    // Who moves the window, or answers a question, stays there.
+    const root = heading.current?.getRootNode() as Document | ShadowRoot | undefined;
+    const kept = root?.activeElement?.closest("[data-keeps-focus]");
+    if (!first.current && !kept) heading.current?.focus({ preventScroll: true });
     first.current = false;
   }, [address]);
   if (loaded.status !== "here") {

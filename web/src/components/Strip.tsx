@@ -12,6 +12,7 @@ export function Strip({ state }: { state: State }) {
   const { network } = state.source;
   const { say } = state;
   const spans = useComputed(() => {
+    const { network } = state.source;
     const at = parseAddress(state.selected.value);
     if (!at || !network.tensor(at.step)) return { below: NONE, above: NONE };
     return { below: cone(network, at.step, at.index), above: reach(network, at.step, at.index) };

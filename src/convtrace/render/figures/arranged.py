@@ -44,9 +44,9 @@ def arranged(pen: Pen, draw: Callable[[int], Panels]) -> tuple[Block, Sequence[s
         The picture, and the words that belong to it. Where nothing fits, it is the smallest.
     """
     picture, words = Block(0, 0), ()
-    for each in (4, 2, 1):
-        for most in _SIZES:
-            panels = draw(most)
+    for most in _SIZES:
+        panels = draw(most)
+        for each in (4, 2, 1):
             picture, words = _rows(pen, panels, each), panels.words
             if picture.width <= pen.room:
                 return picture, words

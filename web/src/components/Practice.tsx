@@ -1,0 +1,238 @@
+/** An exercise: one number is hidden, the reader works it out, hints come first, then the receipt. */
+import { useComputed } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { parseAddress } from "../address";
+import { type Cell, type Equation, type Sheet, equationOf, isPlane } from "../equation";
+import { outputFormula } from "../geometry";
+import { slips } from "../slips";
+import { identify } from "../numbers";
+import { type Exercise, LEVELS, type Practice as Which, exerciseOf, nextPractice } from "../practice";
+import { receiptOf } from "../receipt";
+import { axisOf } from "../settings";
+import type { State } from "../state";
+import { CellScale } from "../text";
+import { readTyped } from "../typed";
+import { Grid } from "./Grid";
+import { ReceiptView } from "./ReceiptView";
+import { Strip } from "./Strip";
+
+/** Hints there are of each kind. */
+const HINTS = { output: 3, product: 1, shape: 2 } as const;
+
+export function Practice({ state }: { state: State }) {
+  const which = state.practice.value;
+  return which && <Sheets key={`${which.level}.${which.seed}`} state={state} which={which} />;
+}
+
+function Sheets({ state, which }: { state: State; which: Which }) {
+  const { say } = state;
+  const exercise = useComputed(() => exerciseOf(which)).value;
+  const [hints, setHints] = useState(0);
+  const [typed, setTyped] = useState<readonly string[]>(exercise.answers.map(() => ""));
+  const [said, setSaid] = useState("");
+  const [over, setOver] = useState(false);
+  const field = useRef<HTMLInputElement>(null);
+  const onward = useRef<HTMLButtonElement>(null);
+  useEffect(() => field.current?.focus({ preventScroll: true }), []);
+  useEffect(() => {
+    if (over) onward.current?.focus();
+  }, [over]);
+  const check = (): void => {
+    const values = typed.map(readTyped);
+    if (values.some((value) => value === null)) return setSaid(say("page.practice.no_number"));
+    const right = values.every((value, n) => value === exercise.answers[n]);
+    if (right) setOver(true);
+    setSaid(right ? say("page.practice.right") : say(`page.practice.wrong.${slips(exercise, values as number[])}`));
+  };
+  const most = HINTS[exercise.kind];
+  const labels = exercise.kind === "shape" ? ["rows", "columns"] : ["answer"];
+  return (
+    <section class="practice" aria-label={say("page.practice.title")} data-keeps-focus>
+      <div class="tools">
+        <h1>{say("page.practice.title")}</h1>
+        <div class="switches">
+          <label>
+            {say("page.practice.level")}{" "}
+            <select
+              value={String(which.level)}
+              onChange={(event) => state.exercise({ ...which, level: Number(event.currentTarget.value) })}
+            >
+              {LEVELS.map((level) => (
+                <option key={level} value={String(level)}>
+                  {level}
+                </option>
+              ))}
+            </select>
+          </label>
+          <button type="button" onClick={() => state.exercise(null)}>
+            {say("page.practice.close")}
+          </button>
+        </div>
+      </div>
+      <p class="lead">{questionText(state, exercise)}</p>
+      {exercise.kind === "shape" ? (
+        <ShapeHints state={state} exercise={exercise} hints={over ? most : hints} />
+      ) : (
+        <Picture state={state} exercise={exercise} hints={hints} />
+      )}
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          check();
+        }}
+      >
+        {labels.map((label, n) => (
+          <label key={label}>
+            {say(`page.practice.${label}`)}{" "}
+            <input
+              ref={n ? null : field}
+              type="text"
+              inputMode="decimal"
+              autocomplete="off"
+              size={6}
+              readOnly={over}
+              value={typed[n]}
+              onInput={(event) => {
+                const text = event.currentTarget.value;
+                setTyped(typed.map((old, m) => (m === n ? text : old)));
+                setSaid("");
+              }}
+            />
+          </label>
+        ))}
+        {over ? (
+          <button ref={onward} type="button" class="main" onClick={() => state.exercise(nextPractice(which))}>
+            {say("page.practice.next")}
+          </button>
+        ) : (
+          <>
+            <button type="submit" class="main">
+              {say("page.practice.check")}
+            </button>
+            {hints < most ? (
+              <button type="button" onClick={() => setHints(hints + 1)}>
+                {say("page.practice.hint")}
+              </button>
+            ) : (
+              <button type="button" onClick={() => {
+                setOver(true);
+                setSaid(say("page.practice.shown", { answer: exercise.answers.map((one) => identify(one).text).join(" × ") }));
+              }}>
+                {say("page.practice.show")}
+              </button>
+            )}
+          </>
+        )}
+      </form>
+      <p role="status" class={over ? "right" : "said"}>{said}</p>
+      <div role="status" class="hints">
+        {Array.from({ length: Math.min(hints, most) }, (_, n) => (
+          <p key={n} class="note">
+            {say(`page.practice.hints.${exercise.kind}_${n + 1}`)}
+          </p>
+        ))}
+      </div>
+      {over && (
+        <>
+          <Strip state={state} />
+          <ReceiptView state={state} />
+        </>
+      )}
+    </section>
+  );
+}
+
+function questionText({ say, source }: State, exercise: Exercise): string {
+  const { stack, address, kind } = exercise;
+  const { settings } = stack;
+  const layer = settings.layers[0]!;
+  const at = parseAddress(address)!.index;
+  const words = {
+    row: at[2], column: at[3], channel: at[1], reads: settings.channels, makes: layer.channels,
+    rows: settings.size[0], columns: settings.size[1], kernel: layer.kernel.join(" × "),
+    bias: identify(stack.biases[0]?.values[at[1]!] ?? 0).text,
+    settings: ["stride", "padding", "dilation"].map((name) =>
+      say(`page.practice.setting.${name === "padding" && layer.transposed ? "crop" : name}`, { size: layer[name as "stride"][0] })).join(", "),
+  };
+  if (kind === "shape") return say(`page.practice.ask.shape${layer.transposed ? "_transposed" : ""}`, words);
+  if (kind === "product") {
+    const receipt = receiptOf(source.network, layer.name, at)!;
+    return say("page.practice.ask.product", { ...words, channel: receipt.channels[Math.floor(exercise.product / (receipt.products.length / receipt.channels.length))] });
+  }
+  return say(`page.practice.ask.output${layer.bias ? "_bias" : ""}`, words);
+}
+
+/** What the question is about: windows and kernels, and as much of the way as the hints give away. */
+function Picture({ state, exercise, hints }: { state: State; exercise: Exercise; hints: number }) {
+  const { say, source } = state;
+  const { step, index } = parseAddress(exercise.address)!;
+  const receipt = receiptOf(source.network, step, index)!;
+  const layout = equationOf(source.network, receipt, { order: "number", from: 0, cells: 900, narrow: () => true });
+  const each = receipt.products.length / receipt.channels.length;
+  const asked = Math.floor(exercise.product / each);
+  const rows = exercise.kind === "product" ? layout.rows.filter((row) => row.place === asked) : layout.rows;
+  return (
+    <div class="equation slides">
+      {rows.map((row) => (
+        <div key={row.place} class="row" role="group" aria-label={say("page.channel", { n: row.channel })}>
+          <div class="name">{say("page.channel", { n: row.channel })}</div>
+          <div class="from">{row.input && !isPlane(row.input) && <Cells state={state} role="input" label="channel" sheet={row.input} />}</div>
+          <div class="sign">×</div>
+          <Cells state={state} role="kernel" label="kernel" sheet={row.kernel} />
+          {(exercise.kind === "product" || hints > 1) && (
+            <>
+              <div class="sign">=</div>
+              <Cells state={state} role="products" label="products" sheet={productsOf(row, exercise)} />
+            </>
+          )}
+          {exercise.kind === "output" && hints > 2 && (
+            <div class="channel-sum">
+              <div class="sign" aria-hidden="true">Σ</div>
+              <div class="sum">{identify(row.sum.value!).text}</div>
+            </div>
+          )}
+        </div>
+      ))}
+    </div>
+  );
+}
+
+interface CellsProps {
+  state: State;
+  role: string;
+  label: string;
+  sheet: Sheet;
+}
+
+function Cells({ state, role, label, sheet }: CellsProps) {
+  const values = sheet.rows.flat().map((cell) => cell.value);
+  return <Grid state={state} role={role} label={state.say(`page.heading.${label}`)} sheet={sheet} scale={new CellScale(values, true)} />;
+}
+
+/** The products of a row; the one that is asked for is a question mark. */
+function productsOf(row: Equation["rows"][number], exercise: Exercise): Sheet {
+  const columns = row.products.rows[0]!.length;
+  const first = row.place * row.products.rows.length * columns;
+  return {
+    ...row.products,
+    rows: row.products.rows.map((cells, r) =>
+      cells.map((cell, c): Cell =>
+        first + r * columns + c === exercise.product ? { key: `${exercise.address}#hidden`, value: "?", selected: true } : cell)),
+  };
+}
+
+/** The formula of the size: with names, then with numbers. */
+function ShapeHints({ state, exercise, hints }: { state: State; exercise: Exercise; hints: number }) {
+  const { settings } = exercise.stack;
+  const layer = settings.layers[0]!;
+  return (
+    <div class="formulas">
+      {hints > 0 && <p>{state.say(`page.practice.formula${layer.transposed ? "_transposed" : ""}`)}</p>}
+      {hints > 1 && ["rows", "columns"].map((name, axis) => (
+        <p key={name}>
+          {state.say(`page.practice.${name}`)} = {outputFormula(axisOf(layer, axis), settings.size[axis]!).replace(/ = −?\d+$/, "")}
+        </p>
+      ))}
+    </div>
+  );
+}
