@@ -1,4 +1,4 @@
-"""The command line: `convtrace demo`, `why`, `contributions`, `uses`, `summary`.
+"""The command line: `convtrace demo`, `why`, `contributions` and so on.
 
 Each verb is a file in `convtrace.commands`. Here is what all of them share: help, and how every
 error becomes one message and an exit status.
@@ -19,26 +19,31 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from convtrace import __version__
-from convtrace.commands.contributions import contributions
-from convtrace.commands.demo import demo
-from convtrace.commands.diff import diff
-from convtrace.commands.draw import draw
 from convtrace.commands.options import TRACEBACK, Verb
 from convtrace.commands.output import prepare_streams
-from convtrace.commands.page import page
-from convtrace.commands.serve import serve
-from convtrace.commands.summary import summary
-from convtrace.commands.uses import uses
-from convtrace.commands.why import why
-from convtrace.commands.worksheet import worksheet
 from convtrace.errors import ConvtraceError, ModelError
 
 BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
+
+VERBS = (
+    "demo",
+    "why",
+    "contributions",
+    "uses",
+    "diff",
+    "summary",
+    "page",
+    "serve",
+    "draw",
+    "worksheet",
+)
+"""Verbs in the order of `--help`. Each is a file in `convtrace.commands`, read when it is used."""
 
 
 class Commands(click.Group):
@@ -93,6 +98,16 @@ class Commands(click.Group):
                 FAULT,
             )
         sys.exit(status if isinstance(status, int) else 0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, the ones to begin with first."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a verb."""
+        if cmd_name not in VERBS:
+            return None
+        return getattr(import_module(f"convtrace.commands.{cmd_name}"), cmd_name)
 
     @staticmethod
     def _show_traceback(remembered: dict[str, Any]) -> None:
@@ -161,15 +176,3 @@ def main(ctx: click.Context) -> None:
     """Run the command line."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-
-
-main.add_command(demo)
-main.add_command(why)
-main.add_command(contributions)
-main.add_command(uses)
-main.add_command(diff)
-main.add_command(summary)
-main.add_command(page)
-main.add_command(serve)
-main.add_command(worksheet)
-main.add_command(draw)

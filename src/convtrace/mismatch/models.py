@@ -13,6 +13,7 @@ from convtrace.errors import ShapeError, UsageError
 from convtrace.graph import Trace
 from convtrace.mismatch.align import Alignment, align, family
 from convtrace.mismatch.blame import Blame, blame
+from convtrace.mismatch.differences import differences
 from convtrace.mismatch.judge import Judged, judge, sides_of
 from convtrace.mismatch.model_report import ModelReport, Pair
 from convtrace.mismatch.network import Network
@@ -124,6 +125,7 @@ def diff_models(
     first = next((one for one in judged if one.pair.verdict == "mismatch"), None)
     found = Blame() if first is None else blame(first)
     pairs = tuple(one.pair for one in judged)
+    notes += _unseen(judged)
     unaligned = ((), ()) if step is not None else _unaligned(ours, theirs, pairs)
     return ModelReport(
         verdict=_verdict(pairs, bool(pairs)),
@@ -195,6 +197,22 @@ def _is_weak(judged: Judged) -> bool:
     if pair.verdict != "mismatch" or pair.by == "name":
         return False
     return pair.by != "place" or family(sides.end) != family(sides.own_end)
+
+
+_OF_WEIGHTS = frozenset({"weights", "missing_weights", "extra_weights", "folded"})
+
+
+def _unseen(judged: Sequence[Judged]) -> list[Note]:
+    """Say which weights differ without any number that shows it."""
+    found = [
+        one.pair.reference
+        for one in judged
+        if one.pair.verdict in ("exact", "rounding")
+        and any(difference.what in _OF_WEIGHTS for difference in differences(one.sides))
+    ]
+    if not found:
+        return []
+    return [("diff_models.note.unseen", {"count": len(found), "names": ", ".join(found[:8])})]
 
 
 def _verdict(pairs: Sequence[Pair], any_pairs: bool) -> Verdict:

@@ -1,5 +1,5 @@
 /** The playground: all settings of a stack of convolutions, and what it begins with. */
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { outputFormula } from "../geometry";
 import { INPUTS, KERNELS, KERNEL_SIZE, imageNumbers } from "../presets";
 import type { PlaygroundSource } from "../playground";
@@ -21,6 +21,7 @@ import { withInput, withInputNumbers, withKernels, withSeed } from "../stack";
 import type { State } from "../state";
 import { ChoiceField, NumberField, TickField } from "./Field";
 
+/** Numbers of a layer that are always there, and those that open with the rest. */
 const NUMBERS: readonly NumberName[] = ["channels", "kernel", "stride", "padding"];
 const RARE: readonly NumberName[] = ["dilation", "groups"];
 
@@ -49,6 +50,21 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
       <div class="tools">
         <h2>{say("page.playground.title")}</h2>
         <div class="switches">
+          <button type="button" disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
+            {say("page.playground.add")}
+          </button>
+          <button
+            type="button"
+            disabled={settings.layers.length < 2}
+            onClick={() => set({ ...settings, layers: settings.layers.slice(0, -1) })}
+          >
+            {say("page.playground.remove")}
+          </button>
+          {[stack.input, ...stack.weights].some((given) => given.preset === "random") && (
+            <button type="button" onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
+              {say("page.playground.draw")}
+            </button>
+          )}
           <button type="button" disabled={!play.history.canUndo.value && !play.draft.value} onClick={() => play.undo()}>
             {say("page.playground.undo")}
           </button>
@@ -61,8 +77,8 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
         </div>
       </div>
       <p class="hint">{say("page.playground.hint")}</p>
-      <fieldset>
-        <legend>{input}</legend>
+      <div class="setting" role="group" aria-label={input}>
+        <div class="of">{input}</div>
         <div class="fields">
           <ChoiceField
             label={say("page.playground.axes")}
@@ -102,80 +118,109 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
           />
           <ImageField state={state} play={play} />
         </div>
-      </fieldset>
+      </div>
       {settings.layers.map((layer, n) => (
-        <fieldset key={n}>
-          <legend>{layer.name}</legend>
-          <div class="fields">
-            {[...NUMBERS, ...RARE, ...(layer.transposed ? (["outputPadding"] as const) : [])].map((field) => (
-              <NumberField
-                key={`${axes} ${field}`}
-                state={state}
-                label={say(`page.playground.${field}`)}
-                of={layer.name}
-                values={[layer[field]].flat()}
-                limits={LIMITS[field]}
-                problem={problem(n, field)}
-                onChange={(values) =>
-                  setLayer(n, { [field]: Array.isArray(layer[field]) ? values : values[0]! }, `${n} ${field}`)}
-              />
-            ))}
-            <ChoiceField
-              label={say("page.playground.mode")}
-              of={layer.name}
-              value={layer.mode}
-              options={PADDING_MODES.map((mode) => [mode, say(`page.playground.modes.${mode}`)])}
-              onChange={(mode) => setLayer(n, { mode }, `${n} mode`)}
-            />
-            <ChoiceField
-              label={say("page.playground.kernels")}
-              of={layer.name}
-              value={stack.weights[n]?.preset ?? "snippet"}
-              options={shownPresets(KERNELS, stack.weights[n]?.preset).map((name) => [name, say(`page.playground.presets.${name}`, { size: sizeText(name, axes) })])}
-              onChange={(preset) => play.put(withKernels(stack, n, preset))}
-            />
-            <TickField
-              label={say("page.playground.bias")}
-              of={layer.name}
-              value={layer.bias}
-              onChange={(bias) => setLayer(n, { bias }, `${n} bias`)}
-            />
-            <TickField
-              label={say("page.playground.transposed")}
-              of={layer.name}
-              value={layer.transposed}
-              onChange={(transposed) =>
-                setLayer(n, { transposed, ...(transposed ? {} : { outputPadding: layer.outputPadding.map(() => 0) }) }, `${n} transposed`)}
-            />
-          </div>
-          {!problems.length && <Shape state={state} settings={settings} n={n} />}
-        </fieldset>
+        <Layer
+          key={n}
+          state={state}
+          play={play}
+          settings={settings}
+          n={n}
+          problems={problems}
+          explains={explains}
+          onChange={(change, field) => setLayer(n, change, `${n} ${field}`)}
+        />
       ))}
       <div id={explains} class="problems" role="status">
         {problems.map((one, n) => (
           <ProblemText key={n} state={state} settings={settings} problem={one} />
         ))}
       </div>
-      <div class="switches">
-        <button type="button" disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
-          {say("page.playground.add")}
-        </button>
-        <button
-          type="button"
-          disabled={settings.layers.length < 2}
-          onClick={() => set({ ...settings, layers: settings.layers.slice(0, -1) })}
-        >
-          {say("page.playground.remove")}
-        </button>
-        {[stack.input, ...stack.weights].some((given) => given.preset === "random") && (
-          <button type="button" onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
-            {say("page.playground.draw")}
-          </button>
-        )}
-      </div>
     </section>
   );
 }
+
+interface LayerProps {
+  state: State;
+  play: PlaygroundSource;
+  settings: Settings;
+  n: number;
+  problems: readonly Problem[];
+  /** Id of the sentences that say what is impossible. */
+  explains: string;
+  onChange: (change: Partial<LayerSettings>, field: string) => void;
+}
+
+function Layer({ state, play, settings, n, problems, explains, onChange }: LayerProps) {
+  const { say } = state;
+  const layer = settings.layers[n]!;
+  const [more, setMore] = useState(isRare(layer));
+  const { name, transposed } = layer;
+  const axes = layer.kernel.length;
+  const preset = play.stack.value.weights[n]?.preset;
+  const problem = (field: string): string | undefined =>
+    problems.some((one) => one.layer === n && one.field === field) ? explains : undefined;
+  const number = (field: NumberName) => (
+    <NumberField
+      key={`${axes} ${field}`}
+      state={state}
+      label={say(`page.playground.${field}`)}
+      of={name}
+      values={[layer[field]].flat()}
+      limits={LIMITS[field]}
+      problem={problem(field)}
+      onChange={(values) => onChange({ [field]: Array.isArray(layer[field]) ? values : values[0]! }, field)}
+    />
+  );
+  return (
+    <div class="setting" role="group" aria-label={name}>
+      <div class="of">{name}</div>
+      <div class="fields">
+        {NUMBERS.map(number)}
+        <ChoiceField
+          label={say("page.playground.kernels")}
+          of={name}
+          value={preset ?? "snippet"}
+          options={shownPresets(KERNELS, preset).map((one) => [one, say(`page.playground.presets.${one}`, { size: sizeText(one, axes) })])}
+          onChange={(chosen) => play.put(withKernels(play.stack.peek(), n, chosen))}
+        />
+        <TickField
+          label={say("page.playground.bias")}
+          of={name}
+          value={layer.bias}
+          onChange={(bias) => onChange({ bias }, "bias")}
+        />
+        <button type="button" class="more" aria-expanded={more} aria-label={`${name} ${say("page.playground.rare")}`} onClick={() => setMore(!more)}>
+          {say("page.playground.rare")}
+        </button>
+      </div>
+      {more && (
+        <div class="fields">
+          {RARE.map(number)}
+          <ChoiceField
+            label={say("page.playground.mode")}
+            of={name}
+            value={layer.mode}
+            options={PADDING_MODES.map((mode) => [mode, say(`page.playground.modes.${mode}`)])}
+            onChange={(mode) => onChange({ mode }, "mode")}
+          />
+          <TickField
+            label={say("page.playground.transposed")}
+            of={name}
+            value={transposed}
+            onChange={(on) => onChange(on ? { transposed: on } : { transposed: on, outputPadding: layer.outputPadding.map(() => 0) }, "transposed")}
+          />
+          {transposed && number("outputPadding")}
+        </div>
+      )}
+      {more && !problems.length && <Shape state={state} settings={settings} n={n} />}
+    </div>
+  );
+}
+
+/** Whether a layer has settings that are not among the first. */
+const isRare = ({ dilation, groups, mode, transposed }: LayerSettings): boolean =>
+  dilation.some((size) => size > 1) || groups > 1 || mode !== "zeros" || transposed;
 
 /** Numbers of one's own are no choice to make: they are there, or not. */
 const shownPresets = <Name extends string>(all: readonly Name[], now: Name | undefined): Name[] =>

@@ -159,7 +159,11 @@ function questionText({ say, source }: State, exercise: Exercise): string {
     const receipt = receiptOf(source.network, layer.name, at)!;
     return say("page.practice.ask.product", { ...words, channel: receipt.channels[Math.floor(exercise.product / (receipt.products.length / receipt.channels.length))] });
   }
-  return say(`page.practice.ask.output${layer.bias ? "_bias" : ""}`, words);
+  return [
+    ...(layer.padding.some((size) => size > 0) ? [say("page.practice.ask.padding")] : []),
+    ...(layer.bias ? [say("page.practice.ask.bias", words)] : []),
+    say("page.practice.ask.output", words),
+  ].join(" ");
 }
 
 /** What the question is about: windows and kernels, and as much of the way as the hints give away. */
