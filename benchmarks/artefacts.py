@@ -43,6 +43,18 @@ def measure(rounds: int = 7) -> dict[str, Timing]:
         why = [sys.executable, "-m", "convtrace", "why", str(saved), "conv2[0,0,0,0]"]
         functions: dict[str, Callable[[], Any]] = {
             "receipt, .svg": functools.partial(receipt.save, folder / "why.svg"),
+            **{
+                f"the same receipt, {suffix}": functools.partial(
+                    receipt.save, folder / f"why{suffix}"
+                )
+                for suffix in (".png", ".pdf", ".tex", ".md")
+            },
+            **{
+                f"{figure} of the digits network, .svg": functools.partial(
+                    trained.save, folder / "figure.svg", figure=figure, address="conv2[0,5,3,3]"
+                )
+                for figure in ("layer", "stack", "contributions")
+            },
             "25 frames of 5×5, two channels, .gif": functools.partial(walk.save, folder / "a.gif"),
             **{
                 f"the same, {suffix}": functools.partial(walk.save, folder / f"a{suffix}")

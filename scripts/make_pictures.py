@@ -1,10 +1,11 @@
-"""Draw the receipts that the README files show, from what the tool really prints.
+"""Draw the receipts that the README files show, and the figures of the docs, as the tool does.
 
     python scripts/make_pictures.py
 
-Each picture is the receipt of `conv1[0,0,0,0]` of `convtrace demo`, as SVG that stands alone: no
-font, style or picture is fetched from anywhere. Every run of words is put where its cells begin, so
-that columns stay aligned in whichever font the reader has; Korean letters are two cells wide.
+The figures are what `convtrace draw` writes. Each other picture is the receipt of `conv1[0,0,0,0]`
+of `convtrace demo`, as SVG that stands alone: no font, style or picture is fetched from anywhere.
+Every run of words is put where its cells begin, so that columns stay aligned in whichever font the
+reader has; Korean letters are two cells wide.
 (`rich.console.Console.export_svg` is not used because it counts them as one.)
 """
 
@@ -13,12 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import torch
 from rich.cells import cell_len
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+import convtrace as ct
 from convtrace.demo import DemoOptions, run_stack
+from convtrace.models.digits import digit, digits
+from convtrace.render.drawn import receipt_scene, trace_scene
+from convtrace.render.svg import svg
 from convtrace.render.text import receipt_lines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,9 +92,43 @@ def draw_line(line: Text, top: int) -> Iterator[str]:
     yield from words
 
 
+def figures(lang: str) -> dict[str, str]:
+    """Draw the figures of the docs, by name, as docs/*/figures.md asks for them."""
+    network = ct.trace(digits(), digit())
+    layer = transposed()
+    return {
+        "receipt": svg(receipt_scene(network.why("conv2[0,5,3,3]"), lang=lang)),
+        "layer": figure(network, "layer", "conv2[0,5,3,3]", lang),
+        "stack": figure(network, "stack", "pool[0,3,1,2]", lang),
+        "window": figure(network, "window", "conv1[0,1,0,3]", lang),
+        "groups": figure(network, "groups", "conv2[0,5,3,3]", lang),
+        "contributions": figure(network, "contributions", "fc[0,8]", lang),
+        "scatter": figure(layer, "scatter", "input[0,0,1,1]", lang),
+        "gather": figure(layer, "gather", "conv_transpose2d[0,0,2,3]", lang),
+    }
+
+
+def figure(trace: ct.Trace, kind: str, address: str, lang: str) -> str:
+    """Draw one figure of a trace."""
+    return svg(trace_scene(trace, figure=kind, address=address, lang=lang))
+
+
+def transposed() -> ct.Trace:
+    """Trace the transposed convolution of docs/*/figures.md."""
+    x = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+    weight = torch.tensor([[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]])
+    return ct.trace(
+        lambda x: torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=1), x
+    )
+
+
 def files() -> dict[str, str]:
     """The pictures, by file name."""
-    return {f"receipt.{lang}.svg": picture(lang) for lang in ("en", "ko")}
+    languages = ("en", "ko")
+    found = {f"receipt.{lang}.svg": picture(lang) for lang in languages}
+    for lang in languages:
+        found |= {f"figure-{name}.{lang}.svg": text for name, text in figures(lang).items()}
+    return found
 
 
 def main() -> None:

@@ -143,7 +143,11 @@ def test_examples_do_what_they_show(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # examples import the files that they saved
     problems = run_document(document.read_text(encoding="utf-8"), tmp_path)
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
     assert not problems, f"{name_of(document)}\n\n" + "\n\n".join(problems)
 
 

@@ -84,7 +84,7 @@ def small(seed: int = 0) -> Small:
         for name, tensor in model.state_dict().items():
             if name.endswith("running_var"):
                 tensor.uniform_(0.5, 2, generator=generator)
-            elif name.endswith("bn1.weight") or name.endswith("bn2.weight"):
+            elif name.endswith(("bn1.weight", "bn2.weight")):
                 tensor.uniform_(0.5, 1.5, generator=generator)
             elif tensor.is_floating_point():
                 fan = max(tensor[0].numel(), 1) if tensor.dim() > 1 else 4

@@ -84,3 +84,20 @@ def test_the_demo_writes_where_it_is_told_and_nowhere_else(folder: Path) -> None
 def test_the_demo_writes_no_page_if_told_so(folder: Path) -> None:
     assert "followed" not in output_of("demo", "--no-page")
     assert list(folder.iterdir()) == []
+
+
+def test_the_playground_needs_no_model(folder: Path) -> None:
+    output_of("page", "--playground", "--output", "play.html")
+    text = (folder / "play.html").read_text(encoding="utf-8")
+    assert '<div id="convtrace" data-playground>' in text
+    assert [step["name"] for step in document(folder / "play.html")["trace"]["steps"]] == [
+        "conv1",
+        "conv2",
+    ]
+
+
+def test_without_a_model_and_without_the_playground_there_is_nothing_to_show() -> None:
+    result = call("page")
+    assert result.exit_code == 2
+    assert "no MODEL was named" in result.stderr
+    assert "convtrace page --playground" in result.stderr

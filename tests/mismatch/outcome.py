@@ -114,12 +114,14 @@ def said(report: ct.Report) -> str:
     return f"{report.verdict} | " + " | ".join(parts)
 
 
-def judge_all(only: str = "") -> list[Outcome]:
-    """Judge every case."""
-    outcomes = [_caught(judge_case, case) for case in CASES if only in case.name]
-    outcomes += [_caught(judge_right, *row) for row in right.rows() if only in row[0]]
-    outcomes += [_caught(judge_unknown, *row) for row in unknown.rows() if only in row[0]]
-    return outcomes
+def judge_all(only: str = "", every: int = 1) -> list[Outcome]:
+    """Judge every case, or every nth one, or those with a word in their names."""
+    cases = [case for case in CASES if only in case.name][::every]
+    outcomes = [_caught(judge_case, case) for case in cases]
+    rights = [row for row in right.rows() if only in row[0]][::every]
+    outcomes += [_caught(judge_right, *row) for row in rights]
+    unknowns = [row for row in unknown.rows() if only in row[0]][::every]
+    return outcomes + [_caught(judge_unknown, *row) for row in unknowns]
 
 
 def _caught(judge: Callable[..., Outcome], *row: Any) -> Outcome:
@@ -168,7 +170,7 @@ def mutations() -> Iterator[tuple[str, bool]]:
     for name, patch in breaks:
         with patch:
             try:
-                figures = summary(judge_all())
+                figures = summary(judge_all(every=4))
                 noticed = not figures.acceptable
             except Exception:  # noqa: BLE001 - a checker that breaks down is noticed, too
                 noticed = True

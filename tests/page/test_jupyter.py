@@ -161,7 +161,9 @@ def test_the_widget_shows_a_receipt_and_both_sides_select(page: Page) -> None:
     run_cell(page, 2)
     heading(shown, "conv1[0,1,0,1] = 108")
     page.screenshot(path="/tmp/x/nb/widget.png")
-    page.locator(".convtrace").first.screenshot(path="/tmp/x/nb/widget1.png")
+    shown.locator('[data-address="input[0,1,1,1]"]').first.hover()
+    page.screenshot(path="/tmp/x/nb/widget1.png")
+    print(shown.locator(".convtrace").evaluate("""e => { const r = []; while (e && e !== document.body) { const c = getComputedStyle(e); r.push([e.className, c.contain, c.overflow, c.transform, c.position].join(' | ')); e = e.parentElement; } return r.join('\\n'); }"""))
 
 
 def test_a_trace_and_a_receipt_show_themselves_in_frames(page: Page) -> None:

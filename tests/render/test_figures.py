@@ -350,6 +350,15 @@ def test_a_map_of_contributions_adds_up_to_what_torch_returned() -> None:
     assert scale == pytest.approx([-largest, 0, largest], rel=1e-5)
 
 
+def test_a_map_is_cut_to_the_part_that_has_terms_and_says_so() -> None:
+    text = drawn("contributions_wide")
+    terms = run("wide").contributions("conv2d[0,0,28,28]").inputs["input"].sum(dim=(0, 1))
+    rows, columns = (places.tolist() for places in np.nonzero(terms.numpy()))
+    assert (min(rows), max(rows), min(columns), max(columns)) == (27, 29, 27, 29)
+    assert "rows 26–30, columns 26–30; all others are 0" in text
+    assert len(read_texts(text, "term")) == len(rows)
+
+
 def test_a_split_without_its_trace_is_drawn_too() -> None:
     split = run("digits").contributions("fc[0,8]")
     scene = split_scene(split)

@@ -57,6 +57,12 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         ),
         (1, 1, 5, 5),
     ),
+    "gates": (
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 2, 2), nn.GELU(), nn.LeakyReLU(0.25), nn.Hardtanh(-1, 4), nn.SiLU()
+        ),
+        (1, 1, 3, 3),
+    ),
     "names": (
         lambda: nn.Sequential(OrderedDict({"=1+1": nn.Conv2d(1, 1, 2), "it's/a:b": nn.ReLU()})),
         (1, 1, 3, 3),
@@ -240,3 +246,19 @@ def test_a_formula_that_is_too_long_names_its_number() -> None:
     trace = ct.trace(nn.Conv2d(64, 1, 3, dilation=2), torch.zeros(1, 64, 5, 5))
     with pytest.raises(UsageError, match=r"conv2d\[0,0,0,0\] is too long(.|\n)*576 terms"):
         trace_xlsx(trace)
+
+
+def test_factors_that_no_cell_holds_are_never_made_a_formula(tmp_path: Path) -> None:
+    """ONNX's ConvInteger takes zero points off the numbers at its addresses."""
+    onnx_models = pytest.importorskip("onnx_models", reason="the extra onnx is not installed")
+    build = onnx_models.Builder()
+    x = np.arange(1, 5, dtype=np.uint8).reshape(1, 1, 2, 2)
+    kernel = build.weight("w", np.array([[[[1, 2]]]], dtype=np.uint8))
+    points = build.weight("zero_x", np.uint8(0)), build.weight("zero_w", np.uint8(3))
+    last = build.node("ConvInteger", "x", kernel, *points, name="q")
+    file = onnx_models.save(build.model({"x": x}, last), tmp_path)
+    trace = ct.from_onnx(file, {"x": x})
+    with zipfile.ZipFile(io.BytesIO(trace_xlsx(trace))) as read:
+        sheets = [read.read(name).decode() for name in read.namelist() if "sheets/" in name]
+    assert not any("<f>" in sheet for sheet in sheets)
+    assert any("<v>-4</v>" in sheet for sheet in sheets)  # 1*(1 - 3) + 2*(2 - 3)

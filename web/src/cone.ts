@@ -9,8 +9,8 @@ export type Span = [low: number, high: number][];
 /**
  * Find what one number depends on.
  *
- * Convolutions and linear layers by the index law; a step whose operand has its own shape at the same
- * positions; of anything else every number is taken, which is never too little.
+ * Convolutions and linear layers by the index law, pools by their windows, a step that keeps the places
+ * of its operand at the same place; of anything else every number is taken, which is never too little.
  */
 export function cone(network: Network, name: string, index: readonly number[]): Map<string, Span> {
   const found = new Map<string, Span>([[name, index.map((place) => [place, place])]]);
@@ -34,8 +34,8 @@ function spanBelow(network: Network, step: Step, role: string, span: Span): Span
   const law = role === "input" ? lawOf(network, step) : null;
   const every: Span = operand.shape.map((size) => [0, size - 1]);
   if (!law) {
-    const same = shape.length === operand.shape.length && shape.every((n, a) => n === operand.shape[a]);
-    return same && !WHOLE.test(step.kind) ? span : every;
+    if (keepsPlaces(step, shape, operand.shape)) return span;
+    return pooled(step, span, operand.shape, false) ?? every;
   }
   const low = windowOf(law, span.map(([first]) => first));
   const high = windowOf(law, span.map(([, last]) => last));
@@ -50,8 +50,34 @@ function spanBelow(network: Network, step: Step, role: string, span: Span): Span
   ];
 }
 
+/** Whether each number of a step depends on the one at its own place only. */
+function keepsPlaces(step: Step, shape: readonly number[], operand: readonly number[]): boolean {
+  const same = shape.length === operand.length && shape.every((n, axis) => n === operand[axis]);
+  // Statistics of the data mix all places; stored ones, of an evaluated batch norm, do not.
+  const stored = step.kind === "native_batch_norm" && step.status === "linear";
+  return same && (stored || !MIXES.test(step.kind));
+}
+
 /** Kinds that mix positions although they keep the shape. */
-const WHOLE = /norm|softmax|pool|cumsum|flip|roll|fft|sort|mm$|matmul|resize|permute|transpose/;
+const MIXES = /norm|softmax|pool|cumsum|flip|roll|fft|sort|mm$|matmul|resize|permute|transpose/;
+
+/** Follow a pool down to what its window covers, or up to the windows that cover a place. */
+function pooled(step: Step, span: Span, shape: readonly number[], up: boolean): Span | null {
+  if (!/^(max|avg)_pool\dd/.test(step.kind)) return null;
+  const settings = step.attributes as Partial<Record<string, number[]>>;
+  const { kernel_size: kernel, stride, padding, dilation } = settings;
+  if (!kernel || !stride || !padding) return null;
+  const leading = shape.length - kernel.length;
+  return span.map(([low, high], axis) => {
+    const n = axis - leading;
+    if (n < 0) return [low, high];
+    const reach = (kernel[n]! - 1) * (dilation?.[n] ?? 1);
+    const [first, last] = up
+      ? [Math.ceil((low + padding[n]! - reach) / stride[n]!), Math.floor((high + padding[n]!) / stride[n]!)]
+      : [low * stride[n]! - padding[n]!, high * stride[n]! - padding[n]! + reach];
+    return [Math.max(first, 0), Math.min(last, shape[axis]! - 1)];
+  });
+}
 
 function join(left: Span, right: Span): Span {
   return left.map(([low, high], axis) => {
@@ -86,8 +112,8 @@ function spanAbove(network: Network, step: Step, role: string, span: Span): Span
   const every: Span = shape.map((size) => [0, size - 1]);
   const law = lawOf(network, step);
   if (!law) {
-    const same = shape.length === operand.shape.length && shape.every((n, a) => n === operand.shape[a]);
-    return same && !WHOLE.test(step.kind) ? span : every;
+    if (keepsPlaces(step, shape, operand.shape)) return span;
+    return pooled(step, span, shape, true) ?? every;
   }
   const uses = (index: number[]): number[][] =>
     role === "input" ? usesOfInput(law, index).map((use) => use.output) : [];

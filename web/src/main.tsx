@@ -9,7 +9,6 @@ import { EmbeddedSource } from "./embedded";
 import { keepLink } from "./link";
 import { LiveSource, askServer } from "./live";
 import type { Source } from "./source";
-import { FIRST, makeStack } from "./stack";
 import { type State, createState } from "./state";
 import { type Model, renderWidget } from "./widget";
 
@@ -39,7 +38,7 @@ if (carried && place) {
   const page = JSON.parse(carried.textContent ?? "") as PageDocument;
   const address = place.dataset.ask;
   const { state } = mount(place, page, address ? new LiveSource(page, askServer(address)) : undefined);
-  if (place.dataset.playground !== undefined) state.play(stackOf(state.source.network) ?? makeStack(FIRST));
+  if (place.dataset.playground !== undefined) state.play(stackOf(state.source.network));
   keepLink(state);
 }
 

@@ -5,10 +5,16 @@
  * keeps old ones, and whoever computes sees at a glance what is new.
  */
 import { parseAddress } from "./address";
-import { axesOf, paddedSize } from "./settings";
 import { type InputPreset, KERNEL_SIZE, type KernelPreset, biasNumbers, inputNumbers, kernelNumbers } from "./presets";
-import { type LayerSettings, type Settings, padsFirst, plainLayer, shapesOf, weightShape } from "./settings";
-import { sizeOf } from "./tensor";
+import {
+  type LayerSettings,
+  type Settings,
+  axesOf,
+  padsFirst,
+  paddedSize,
+  shapesOf,
+  weightShape,
+} from "./settings";
 
 /** Numbers that were given: an input, a weight or a bias. */
 export interface Given<Preset extends string = string> {
@@ -26,13 +32,6 @@ export interface Stack {
   weights: readonly Given<KernelPreset>[];
   biases: readonly (Given<KernelPreset> | null)[];
 }
-
-/** The example that convtrace began with: 24 is 24. */
-export const FIRST: Settings = {
-  channels: 2,
-  size: [3, 3],
-  layers: [plainLayer("conv1", 2, [2, 2]), plainLayer("conv2", 2, [2, 2])],
-};
 
 /** Make a stack from settings that are possible. */
 export function makeStack(
@@ -224,6 +223,3 @@ function placeIn(shape: readonly number[], from: readonly number[], place: numbe
   }
   return to;
 }
-
-export const countNumbers = (stack: Stack): number =>
-  givensOf(stack).reduce((total, [, given]) => total + sizeOf(given.shape), 0);

@@ -9,7 +9,23 @@ export interface Box {
 
 /** A box and its numbers, row-major. */
 export interface FilledBox extends Box {
-  values: ArrayLike<Num>;
+  readonly values: ArrayLike<Num>;
+}
+
+/** A box whose numbers are read when the first one is asked for: a page opens without reading all. */
+class PackedBox implements FilledBox {
+  readonly start: readonly number[];
+  readonly shape: readonly number[];
+  private read: ArrayLike<number> | null = null;
+
+  constructor(private readonly packed: BoxDocument) {
+    this.start = packed.start;
+    this.shape = packed.shape;
+  }
+
+  get values(): ArrayLike<number> {
+    return (this.read ??= unpack(this.packed));
+  }
 }
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
@@ -32,7 +48,7 @@ export class Tensor {
     const tensor = new Tensor(name, origin, dtype, shape);
     if (data) tensor.boxes.push({ start: shape.map(() => 0), shape, values: data.map(decode) });
     for (const box of boxes) {
-      tensor.boxes.push({ start: box.start, shape: box.shape, values: unpack(box) });
+      tensor.boxes.push(new PackedBox(box));
     }
     return tensor;
   }

@@ -67,9 +67,7 @@ class Numbers(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
         self.words = words
         self.pairs = pairs
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the text."""
         text = str(value).strip()
         if text in self.words:
@@ -331,7 +329,8 @@ def _inputs_of(side: Side) -> list[Any]:
 def _compare(left: Side, right: Side, step: str | None, advance: Any) -> ModelReport:
     from dataclasses import replace
 
-    from convtrace.mismatch.models import diff_models, random_notes
+    from convtrace.mismatch.models import diff_models
+    from convtrace.mismatch.runs import random_notes
 
     report = diff_models(left.trace, right.trace, step=step, on_step=advance)
     notes = [*random_notes("mine", left.random), *random_notes("reference", right.random)]

@@ -20,9 +20,13 @@ returned.
   convtrace page net.py:Net --input photo.png --output net.html
   convtrace page net.py:Net --random 1,3,64,64 --start "conv2[0,5,3,3]"
   convtrace page torchvision.models:resnet18 --random 1,3,224,224 --step layer1.0.conv1
+  convtrace page --playground
 
 MODEL is file.py:object, package.module:object, a saved trace (.convtrace), or digits, a small
 trained network that ships with convtrace.
+
+With --playground the page begins with the playground, in which every setting and every number of
+a small stack of convolutions can be changed; without MODEL it is that of `convtrace demo`.
 
 Where not all numbers fit into --budget, the steps that --step names come first, and the page
 says what was left out. `convtrace serve MODEL` shows a large network whole.
@@ -35,7 +39,7 @@ says what was left out. `convtrace serve MODEL` shows a large network whole.
     example="convtrace page digits --output digits.html",
     short_help="Write a network as one page that opens offline.",
 )
-@click.argument("model")
+@click.argument("model", required=False)
 @model_options
 @click.option(
     "--output",
@@ -63,12 +67,15 @@ says what was left out. `convtrace serve MODEL` shows a large network whole.
     metavar="MB",
     help="Megabytes that the numbers may take.",
 )
+@click.option("--playground", is_flag=True, help="Begin with the playground, to change everything.")
 @output_options
 def page(
+    model: str | None,
     file: str,
     start: str | None,
     steps: tuple[str, ...],
     budget: float,
+    playground: bool,
     lang: str | None,
     color: str,
     **request: Any,
@@ -78,18 +85,29 @@ def page(
     from convtrace.catalog import say
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.run import Request, print_rows, run
+    from convtrace.demo import DemoOptions, run_stack
 
     language = choose_language(lang)
     console = make_console(color)
-    made = run(Request(**request), language)
-    print_rows(made.rows, console, language)
-    made.trace.save(
+    if model is not None:
+        made = run(Request(model=model, **request), language)
+        print_rows(made.rows, console, language)
+        trace = made.trace
+    elif playground:
+        trace = run_stack(DemoOptions())
+    else:
+        raise UsageError(
+            "no MODEL was named\n"
+            "  Name one (convtrace page digits), or open the playground: convtrace page --playground"
+        )
+    trace.save(
         file,
         lang=language,
         start=start,
         steps=list(steps),
         budget=round(budget * 1_000_000),
-        title=f"convtrace: {request['model']}",
+        title=f"convtrace: {model}" if model else "convtrace",
+        playground=playground,
     )
     size = f"{Path(file).stat().st_size / 1e6:.1f}"
     console.print(say("page.saved", language, file=file, size=size), soft_wrap=True)

@@ -133,13 +133,11 @@ def _run_onnx(path: Path, inputs: Sequence[Loaded]) -> Trace:
     return from_onnx(path, fitted)
 
 
-def _run_model(
-    text: str, given: Given, inputs: Sequence[Loaded], weights: str | None
-) -> Side:
+def _run_model(text: str, given: Given, inputs: Sequence[Loaded], weights: str | None) -> Side:
     from convtrace.loading.arrays import Loaded
     from convtrace.loading.inputs import fit, missing_input, needs_input
     from convtrace.loading.models import default_input, parse_model
-    from convtrace.mismatch.models import run_twice
+    from convtrace.mismatch.runs import run_twice
 
     source = parse_model(text)
     with source.importable():

@@ -64,6 +64,8 @@ def blame(judged: Judged) -> Blame:
     if not causes and judged.pair.own is False:
         causes = (Cause("model.kernel", {"step": judged.pair.mine}, proved=False),)
     said = {cause.id for cause in causes}
+    if "model.other_step" in said:
+        listed = []
     clues = tuple(one.note for one in listed if one.cause(proved=proved).id not in said)
     worst = _worst(judged)
     if not worst and report is not None:
@@ -109,7 +111,8 @@ def _put_in(judged: Judged, listed: list[Difference]) -> tuple[tuple[Difference,
     if ours is None or entries is None:
         # Mine's numbers cannot be given to the reference: what differs is all that can be said.
         return tuple(one for one in listed if one.telling), False
-    for chosen in _subsets(listed):
+    other = tuple(one for one in listed if one.what == "other_step")
+    for chosen in _subsets([one for one in listed if one not in other]):
         try:
             steps = hybrid(sides, chosen)
             made = evaluate(steps, entries, sides.arithmetic())[steps[-1].name]
@@ -123,7 +126,8 @@ def _put_in(judged: Judged, listed: list[Difference]) -> tuple[tuple[Difference,
         close = ((ours - value).abs() <= limit) | (ours == value) | (ours.isnan() & value.isnan())
         if bool(close.all()):
             return chosen, True
-    return (), False
+    # Nothing that both sides have in common: what mine does is known, if it does what it says.
+    return (other, True) if other and judged.pair.own else ((), False)
 
 
 def _rounding(bound: Any, error: Any) -> Any:

@@ -16,7 +16,7 @@ from convtrace.mismatch.compare import Compared, compared
 from convtrace.mismatch.fits import fitted
 from convtrace.mismatch.judgement import judged
 from convtrace.mismatch.pattern import pattern
-from convtrace.mismatch.precision import arithmetic_of, fitting
+from convtrace.mismatch.precision import arithmetic_of, fitting, possible
 from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Cause, Report
 from convtrace.mismatch.search import Found, Judge, Search, is_long
@@ -36,6 +36,11 @@ ENOUGH = 10.0
 
 def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
     """Judge an output, and name the cause where it is wrong."""
+    with np.errstate(all="ignore"):  # candidates may overflow, and are then no explanation
+        return _diagnosed(problem, tick)
+
+
+def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
     if problem.observed.shape != problem.setup.shape:
         return misshapen(problem, tick, diagnose)
     long = is_long(problem.observed, problem.arithmetic, problem.count)
@@ -45,9 +50,7 @@ def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
     if long and not float(found.ratio.max()) > BLATANT:
         linear = replace(linear, values=linear_whole(problem.setup).values)
         sums = whole(problem.setup, linear)
-        found = compared(
-            problem.observed, sums, problem.arithmetic, problem.count, problem.stored
-        )
+        found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
     report, wrong = judged(problem, sums, found)
     tick()
     if (shaken := _shaken(problem, report, found)) is not None:
@@ -92,7 +95,7 @@ def explained(
     if not (wrong & np.isfinite(problem.observed)).any():
         return replace(report, pattern=pattern(problem.setup, right, wrong))
     search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual)
-    listed = candidates(problem.setup)
+    listed = [c for c in candidates(problem.setup) if possible(problem, c)]
     found = search.verify(search.singles(listed))
     # A fit can be all that a listed cause is and more, so that it is no rival of one.
     found = found or search.verify(search.singles(fitted(search, right)))[:1]

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     import torch
 
 What = Literal[
-    "setting", "weights", "missing_weights", "extra_weights", "folded", "missing_step", "extra_step"
+    "setting",
+    "weights",
+    "missing_weights",
+    "extra_weights",
+    "folded",
+    "missing_step",
+    "extra_step",
+    "other_step",
 ]
 
 _QUIET = frozenset({"momentum", "output", "batched", "half_to_float", "N", "C", "HxW", "implicit"})
@@ -67,6 +74,7 @@ class Difference:
             "folded": "model.folded",
             "missing_step": "model.missing_step",
             "extra_step": "model.extra_step",
+            "other_step": "model.other_step",
         }
         return Cause(ids[self.what], dict(self.words), proved=proved)
 
@@ -93,7 +101,20 @@ def differences(sides: Sides) -> list[Difference]:
         else:
             found = [one for one in found if one.words["step"] != folded.words["norm"]]
             found += [folded] if folded.words["channels"] else []
+    if not couples:
+        found.append(_other(sides))
     return found
+
+
+def _other(sides: Sides) -> Difference:
+    """Say that mine does something else in the place of the reference's steps."""
+    words = {
+        "step": ", ".join(step.name for step in sides.steps),
+        "kind": ", ".join(step.kind for step in sides.steps),
+        "mine": ", ".join(step.name for step in sides.own),
+        "mine_kind": ", ".join(step.kind for step in sides.own),
+    }
+    return Difference("other_step", sides.end.name, "", sides.own, sides.steps, words)
 
 
 def _couples(sides: Sides) -> list[tuple[Step, Step]]:

@@ -11,9 +11,10 @@ from convtrace.frontends.convolution import Ints
 from convtrace.graph import Trace
 from convtrace.mismatch.diagnosis import diagnose
 from convtrace.mismatch.model_report import ModelReport
-from convtrace.mismatch.models import diff_models, inputs_of
+from convtrace.mismatch.models import diff_models
 from convtrace.mismatch.question import ask
 from convtrace.mismatch.report import Report
+from convtrace.mismatch.runs import inputs_of
 
 
 def diff(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
 from convtrace.mismatch.align import Alignment, By, family
+from convtrace.mismatch.error_rules import SUMS, terms
 from convtrace.mismatch.model_report import Pair
 from convtrace.mismatch.network import Network
-from convtrace.mismatch.rerun import SUMS, CannotRunError, Wide, evaluate, terms, wide
+from convtrace.mismatch.rerun import CannotRunError, Wide, evaluate, wide
 from convtrace.receipt import Verdict
 from convtrace.step import Step, Unobserved
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.graph import Trace
+from convtrace.mismatch.layers import linear_layers
 from convtrace.mismatch.operators import operator_of
 from convtrace.step import Step, Unobserved, Value
 
@@ -29,12 +30,22 @@ class Network:
     Args:
         trace: The run.
         label: What to call it in errors.
+
+    Attributes:
+        trace: The run.
+        label: What it is called.
+        dynamic: Names of values that depend on an input; a weight that is computed does not.
+        steps: Steps in the order they ran; linear layers in one form.
+        made: Steps by name.
+        order: Place of each step.
     """
 
     def __init__(self, trace: Trace, label: str) -> None:
         self.trace = trace
         self.label = label
-        self.steps = [_runnable(step, trace) for step in trace.steps.values()]
+        steps = [_runnable(step, trace) for step in trace.steps.values()]
+        self.dynamic = _dynamic(trace, steps)
+        self.steps = linear_layers(steps, self.dynamic)
         self.made = {step.name: step for step in self.steps}
         self.order = {step.name: number for number, step in enumerate(self.steps)}
         self._prints: dict[str, NDArray[np.float64]] = {}
@@ -70,15 +81,6 @@ class Network:
         """Return an input or what a step made."""
         step = self.made.get(name)
         return step.value if step is not None else self.trace.inputs.get(name)
-
-    @cached_property
-    def dynamic(self) -> frozenset[str]:
-        """Names of values that depend on an input; a weight that is computed does not."""
-        found = set(self.trace.inputs)
-        for step in self.steps:
-            if any(name in found for name in step.operands.values()):
-                found.add(step.name)
-        return frozenset(found)
 
     def flowing(self, step: Step) -> dict[str, str]:
         """Return the operands that come from an input, by role: names."""
@@ -126,6 +128,14 @@ class Network:
             assert value is not None
             self._prints[name] = sample(value)
         return self._prints[name]
+
+
+def _dynamic(trace: Trace, steps: Iterable[Step]) -> frozenset[str]:
+    found = set(trace.inputs)
+    for step in steps:
+        if any(name in found for name in step.operands.values()):
+            found.add(step.name)
+    return frozenset(found)
 
 
 def _runnable(step: Step, trace: Trace) -> Step:

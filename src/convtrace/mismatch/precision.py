@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
+from convtrace.mismatch.change import Change
 from convtrace.mismatch.compare import Compared, compared
 from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Cause
@@ -66,11 +67,9 @@ def stored_format(problem: Problem) -> str:
     values = problem.observed[np.isfinite(problem.observed)]
     if values.size < 8 or (values == np.rint(values)).all():
         return problem.arithmetic.result if problem.arithmetic else "float64"
-    bias = 0.0
     for name in ("bfloat16", "float16", "float32"):
-        with np.errstate(all="ignore"):
-            if (rounded(values - bias, name) == values).all():
-                return name
+        if (rounded(values, name) == values).all():
+            return name
     return problem.arithmetic.result if problem.arithmetic else "float64"
 
 
@@ -129,3 +128,22 @@ def arithmetic_of(problem: Problem, causes: tuple[Cause, ...]) -> Arithmetic:
     if FORMATS[operands].precision <= 24 and FORMATS[accumulate].precision > 24:
         accumulate = "float32"
     return Arithmetic(operands, accumulate, result)
+
+
+def possible(problem: Problem, change: Change) -> bool:
+    """Whether a lower precision can be what ran: it is lower, and results lie on its grid."""
+    name = change.parameters.get("format")
+    if not change.id.startswith("precision.") or name is None:
+        return True
+    assumed = problem.arithmetic
+    if assumed is None:
+        return False
+    if change.id == "precision.operands":
+        if FORMATS[name].precision >= FORMATS[assumed.operands].precision:
+            return False
+        if "result" not in str(change.parameters["of"]):
+            return True
+    if FORMATS[name].precision >= FORMATS[assumed.result].precision:
+        return False
+    values = problem.observed[np.isfinite(problem.observed)]
+    return bool((rounded(values, name) == values).all())

@@ -300,9 +300,7 @@ def _model_section(report: ModelReport, lang: str) -> str:
             parts.append(f"<ul>{items}</ul>")
     if report.pairs:
         parts += [f"<h2>{escape(words.say('pairs'))}</h2>", _table(report, words)]
-    parts += [
-        f'<p class="quiet">{escape(s)}</p>' for s in words.below(report, everything=True)
-    ]
+    parts += [f'<p class="quiet">{escape(s)}</p>' for s in words.below(report, everything=True)]
     if report.worst and report.first is not None:
         parts.append(f"<h2>{escape(words.say('receipts'))}</h2>")
         parts.append(f"<p>{escape(words.worst(report))}</p>")

@@ -99,8 +99,11 @@ class Words:
             if clues:
                 blocks.append([self.say("clues"), *(f"  {clue}" for clue in clues)])
         notes = [self.note(note) for note in report.notes]
-        notes += [self.note((key, {**values, "step": pair.reference})) for pair in report.unjudged
-                  for key, values in ([pair.note] if pair.note else [])]
+        notes += [
+            self.note((key, {**values, "step": pair.reference}))
+            for pair in report.unjudged
+            for key, values in ([pair.note] if pair.note else [])
+        ]
         return [*blocks, notes] if notes else blocks
 
     def _where(self, first: Pair) -> list[str]:
@@ -123,9 +126,7 @@ class Words:
     def far(self, pair: Pair) -> str:
         """Say how far a wrong step is off."""
         if pair.shape != pair.mine_shape:
-            return self.say(
-                "far_shape", mine_shape=str(pair.mine_shape), shape=str(pair.shape)
-            )
+            return self.say("far_shape", mine_shape=str(pair.mine_shape), shape=str(pair.shape))
         if pair.inside == 1:
             return self.say("lean", count=pair.count, size=about(pair.size))
         return self.say("far", wrong=pair.outside, count=pair.count, ratio=about(pair.ratio))

@@ -81,6 +81,7 @@ def trace_html(
     steps: list[str] | None = None,
     budget: int = BUDGET,
     title: str | None = None,
+    playground: bool = False,
 ) -> bytes:
     """Write a trace as a page.
 
@@ -93,6 +94,8 @@ def trace_html(
         steps: Steps whose numbers come first where not all fit the budget.
         budget: Bytes that the numbers may take.
         title: Name of what ran.
+        playground: Whether the page begins with the playground open, where the network is a small
+            stack of convolutions.
 
     Raises:
         UnknownStepError: `start` or `steps` names no step.
@@ -101,7 +104,7 @@ def trace_html(
     page = trace_page(
         trace, lang=lang, theme=theme, start=start, steps=steps, budget=budget, title=title
     )
-    return page_html(page)
+    return page_html(page, playground=playground)
 
 
 def trace_page(
@@ -179,12 +182,13 @@ def page_messages() -> dict[str, dict[str, str]]:
     }
 
 
-def page_html(page: PageDocument, *, ask: str | None = None) -> bytes:
+def page_html(page: PageDocument, *, ask: str | None = None, playground: bool = False) -> bytes:
     """Write the file of a page.
 
     Args:
         page: What it shows.
         ask: Where a page of `convtrace serve` asks for more numbers; None: nowhere.
+        playground: Whether it begins with the playground open.
     """
     # Within a script element only "<" could end it or open a comment.
     document = msgspec.json.encode(page).replace(b"<", b"\\u003c")
@@ -195,6 +199,7 @@ def page_html(page: PageDocument, *, ask: str | None = None) -> bytes:
         + ("; connect-src 'self'" if ask else "")
     )
     live = f' data-ask="{html.escape(ask)}"' if ask else ""
+    live += " data-playground" if playground else ""
     head = (
         f'<!doctype html>\n<html lang="{html.escape(page.lang)}">\n<head>\n<meta charset="utf-8">\n'
         f'{_GENERATOR} {__version__}">\n'

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convtrace.address import Address
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
+from convtrace.receipt import Receipt
 from convtrace.render.sheet_formulas import LONGEST_FORMULA, formula
 from convtrace.render.sheet_layout import GUIDE, Cell, Layout, SheetNames
-from convtrace.step import Step, Value
+from convtrace.step import Number, Step, Value
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Book:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.layouts: dict[str, Layout] = {}
+        self._numbers: dict[str, NDArray[Any]] = {}
         self._names = SheetNames()
         self._names.take(GUIDE)
         self.values: dict[str, Value] = {
@@ -81,11 +85,33 @@ class Book:
             self.layouts[name] = found
         return found
 
+    def _agrees(self, receipt: Receipt) -> bool:
+        """Whether the cells that a formula would name hold the very factors of the receipt.
+
+        A quantised layer multiplies what it makes of the numbers at its addresses.
+        """
+        for term in receipt.terms:
+            for address, factor in ((term.source, term.value), (term.weight_address, term.weight)):
+                if address is None or factor != factor:  # nothing to compare: NaN equals nothing
+                    continue
+                if address.step not in self.values or self._number(address) != factor:
+                    return False
+        return True
+
+    def _number(self, address: Address) -> Number:
+        """Return the number of a cell."""
+        found = self._numbers.get(address.step)
+        if found is None:
+            value = self.values[address.step]
+            found = np.asarray(value.box((slice(None),) * len(value.shape)))
+            self._numbers[address.step] = found
+        return found.item(address.index)
+
     def _made(self, step: Step) -> Made:
         texts: list[str | None] = []
         for index in np.ndindex(step.shape):
             receipt = self.trace.why(Address(step.name, index))
-            text = formula(step, receipt, self.place)
+            text = formula(step, receipt, self.place) if self._agrees(receipt) else None
             if text is not None and len(text) > LONGEST_FORMULA - 1:
                 raise UsageError(
                     f"the formula of {receipt.address} is too long for a spreadsheet\n"

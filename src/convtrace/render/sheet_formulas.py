@@ -34,9 +34,13 @@ _GATES: Mapping[str, str] = MappingProxyType(
         "exp": "EXP({x})",
         "sqrt": "SQRT({x})",
         "abs": "ABS({x})",
+        "gelu": "{x}*NORMSDIST({x})",
+        "hardtanh": "MIN(MAX({x},{min_val}),{max_val})",
+        "leaky_relu": "MAX({x},0)+{negative_slope}*MIN({x},0)",
     }
 )
-"""Formulas of steps that gate a number by itself. `{x}` is the cell that they read."""
+"""Formulas of steps that gate a number by itself. `{x}` is the cell that they read; the other
+names are settings of the step."""
 
 
 def formula(step: Step, receipt: Receipt, place: Place) -> str | None:
@@ -52,14 +56,27 @@ def formula(step: Step, receipt: Receipt, place: Place) -> str | None:
     """
     if step.kind.startswith("max_pool") and len(receipt.terms) == 1:
         return _largest(step, receipt.address.index, place)
-    if step.kind in _GATES and len(receipt.terms) == 1 and receipt.terms[0].source is not None:
-        return _GATES[step.kind].format(x=_cell(receipt.terms[0].source, place))
-    live = receipt.status == "linear" or (receipt.status == "selects" and step.sources is not None)
-    if not live and not _is_product(receipt):
+    if step.kind in _GATES and len(receipt.terms) == 1:
+        return _gate(step, receipt, place)
+    by_constant = step.kind in ("mul", "div") and "other" not in step.operands
+    live = by_constant or receipt.status == "linear"
+    moves = receipt.status == "selects" and step.sources is not None
+    if not (live or moves or _is_product(receipt)):
         return None
     if receipt.verdict is None and not receipt.terms:
         return None
     return _sum(receipt, place)
+
+
+def _gate(step: Step, receipt: Receipt, place: Place) -> str | None:
+    """Write the formula of a step that gates a number by itself."""
+    source, settings = receipt.terms[0].source, step.attributes
+    if source is None or settings.get("approximate", "none") != "none":
+        return None
+    try:
+        return _GATES[step.kind].format_map({**settings, "x": _cell(source, place)})
+    except KeyError:
+        return None  # other runtimes name their settings otherwise
 
 
 def _is_product(receipt: Receipt) -> bool:
@@ -82,7 +99,8 @@ def _sum(receipt: Receipt, place: Place) -> str | None:
         if not _is_plain(bias):
             return None
         parts.append(_text(bias))
-    return "+".join(parts).replace("+-", "-") or "0"
+    signed = [part if part.startswith("-") else f"+{part}" for part in parts]
+    return "".join(signed).removeprefix("+") or "0"
 
 
 def _products(terms: Sequence[Term], place: Place) -> list[str] | None:

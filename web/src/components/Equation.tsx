@@ -34,7 +34,7 @@ export function Equation({ state, receipt }: { state: State; receipt: ReceiptDoc
   const single = isSingle(layout);
   const heading = (key: string) => <div class="heading">{state.say(`page.heading.${key}`)}</div>;
   return (
-    <div class={`equation ${single ? "list" : "slides"}`}>
+    <div class={`equation ${single ? "list" : "slides"} ${density(layout, scales)}`}>
       <div class="row headings" aria-hidden="true">
         <div class="name" />
         <div class="from">{heading(slides ? "channel" : "input")}</div>
@@ -93,6 +93,21 @@ function scalesOf({ rows, receipt, rest, output }: Layout): Scales {
   };
 }
 
+/** How small the letters of a wide equation are: its grids stand beside each other. */
+function density({ rows }: Layout, scales: Scales): string {
+  const row = rows[0]!;
+  const sheets = [
+    [row.input && !isPlane(row.input) ? row.input : row.values, scales.input],
+    [row.kernel, scales.kernel],
+    [row.products, scales.products],
+  ] as const;
+  const characters = sheets.reduce(
+    (sum, [sheet, scale]) => sum + (sheet?.rows[0]?.length ?? 0) * (scale.longest + 1.5),
+    0,
+  );
+  return characters > 130 ? "densest" : characters > 85 ? "dense" : "";
+}
+
 interface ChannelRowProps {
   state: State;
   layout: Layout;
@@ -114,7 +129,7 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
       <div class="name">{label}</div>
       <div class="from">
         {row.input && isPlane(row.input) && (
-          <PlaneMap state={state} plane={row.input} role="input" label={named("channel")} side={132} />
+          <PlaneMap state={state} plane={row.input} role="input" label={named("channel")} side={density(layout, scales) ? 96 : 132} />
         )}
         {row.input && !isPlane(row.input) && (
           <Grid {...grid} role="input" label={named("channel")} sheet={row.input} scale={scales.input} />

@@ -119,7 +119,7 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
           <ImageField state={state} play={play} />
         </div>
       </div>
-      {settings.layers.map((layer, n) => (
+      {settings.layers.map((_, n) => (
         <Layer
           key={n}
           state={state}

@@ -6,7 +6,7 @@ import type { State } from "../state";
 import type { Tensor } from "../tensor";
 
 /** Most layers that are shown at once; of more, those around the selected number's. */
-const MOST_LAYERS = 12;
+const MOST_LAYERS = 10;
 
 export function Strip({ state }: { state: State }) {
   const { network } = state.source;

@@ -85,9 +85,7 @@ def folds(setup: Setup) -> Iterator[Change]:
     for by in (1, -1):
         yield one(
             "norm.channel",
-            lambda n, by=by: Norm(
-                *(np.roll(p, -by) for p in (n.gamma, n.beta, n.mean, n.var)), n.eps
-            ),
+            lambda n, by=by: _each(n, lambda p: np.roll(p, -by)),
             1.4,
             by=by,
         )

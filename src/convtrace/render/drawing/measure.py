@@ -105,7 +105,9 @@ def aligned(texts: Sequence[str]) -> list[str]:
     return padded
 
 
+@lru_cache(maxsize=8192)
 def _tail(text: str) -> str:
+    """Return what stands from the decimal point on."""
     if text.endswith(")"):  # a complex number
         return ""
     at = min((text.index(mark) for mark in ".e" if mark in text), default=len(text))

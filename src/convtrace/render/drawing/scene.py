@@ -188,6 +188,8 @@ def below(
 
 def padded(block: Block, left: float, top: float, right: float, bottom: float) -> Block:
     """Add room on the sides of a block."""
+    if not (left or top or right or bottom):
+        return block
     axis = None if block.axis is None else block.axis + top
     return Block(
         block.width + left + right, block.height + top + bottom, tuple(block.at(left, top)), axis

@@ -40,6 +40,8 @@ SIDE, LARGEST, WRITTEN = 200.0, 20.0, 13.0
 
 MOST_MAPS = 6
 
+_UNDER = 0.25
+
 
 def contributions_figure(split: Split, trace: Trace | None, pen: Pen) -> Block:
     """Draw the terms of a split as maps, and what they add up to.
@@ -61,8 +63,9 @@ def contributions_figure(split: Split, trace: Trace | None, pen: Pen) -> Block:
     rows: list[Block] = []
     for key in dict.fromkeys(key for key, _ in maps):
         mine = [one for other, one in maps if other == key]
-        image = _image(trace, key, pen) if trace is not None else None
-        rows.append(_maps(mine, image, pen))
+        part = _part(mine)
+        image = _image(trace, key, part, pen) if trace is not None else None
+        rows.append(_maps(mine, part, image, pen))
     picture = below([*rows, _sum(split, terms, pen)], 14)
     number = pen.look.identify(split.reported)
     headline = f"{target(split)} = {number.text}"
@@ -93,7 +96,25 @@ def _remarks(maps: Sequence[HeatMap], pen: Pen) -> list[str]:
     return remarks
 
 
-def _maps(maps: Sequence[HeatMap], image: Block | None, pen: Pen) -> Block:
+def _part(maps: Sequence[HeatMap]) -> tuple[slice, slice]:
+    """Return the rows and columns that are drawn: those with terms, where these are few."""
+    shape = maps[0].cells.shape
+    if any(one.cells.shape != shape for one in maps):
+        return slice(0, None), slice(0, None)
+    used = np.any([one.cells != 0 for one in maps], axis=0)
+    found: list[slice] = []
+    for axis, size in enumerate(shape):
+        places = np.flatnonzero(used.any(axis=1 - axis))
+        first, last = (int(places[0]), int(places[-1])) if len(places) else (0, size - 1)
+        few = 2 * (last - first + 1) <= size
+        found.append(slice(max(first - 1, 0), last + 2) if few else slice(0, size))
+    rows, columns = found
+    return rows, columns
+
+
+def _maps(
+    maps: Sequence[HeatMap], part: tuple[slice, slice], image: Block | None, pen: Pen
+) -> Block:
     """Draw the maps of one tensor on one scale, with the input beside them."""
     largest = max((_largest(one.cells) for one in maps), default=0.0)
     blocks = [image] if image else []
@@ -102,13 +123,27 @@ def _maps(maps: Sequence[HeatMap], image: Block | None, pen: Pen) -> Block:
         heads = [title]
         if one.planes > 1:
             heads.append(pen.quiet(pen.say("contributions.map.planes", count=one.planes)))
-        blocks.append(below([*heads, _map(one.cells, largest, pen)], 1))
+        cells = one.cells[part]
+        if cells.shape != one.cells.shape:
+            ends = [
+                f"{at.start * one.block}–{(at.start + size) * one.block - 1}"
+                for at, size in zip(part, cells.shape, strict=True)
+            ]
+            heads.append(pen.quiet(pen.say("figure.part", rows=ends[0], columns=ends[1])))
+        blocks.append(below([*heads, _map(cells, largest, pen)], 1))
     lines = [beside(blocks[at : at + 3], 14, "top") for at in range(0, len(blocks), 3)]
     return below([below(lines, 10), _scale(largest, pen)], 8)
 
 
 def _side(rows: int, columns: int) -> float:
     return min(SIDE / max(rows, columns), LARGEST)
+
+
+def _cell(row: int, column: int, shape: tuple[int, ...], side: float, fill: str) -> Box:
+    """Draw a cell; it reaches under its neighbours, so that no line of the ground shines through."""
+    wide = side + (_UNDER if column < shape[1] - 1 else 0)
+    tall = side + (_UNDER if row < shape[0] - 1 else 0)
+    return Box(column * side, row * side, wide, tall, fill)
 
 
 def _map(cells: NDArray[np.float64], largest: float, pen: Pen) -> Block:
@@ -125,7 +160,7 @@ def _map(cells: NDArray[np.float64], largest: float, pen: Pen) -> Block:
             part = value / largest if largest and math.isfinite(value) else 0.0
             fill = theme.over(part) if part else None
             if fill:
-                boxes.append(Box(x, y, side, side, fill))
+                boxes.append(_cell(row, column, cells.shape, side, fill))
             if side >= WRITTEN and value:
                 text = cell(value, largest)
                 ink = ink_on(fill or theme.ground)
@@ -171,14 +206,16 @@ def _scale(largest: float, pen: Pen) -> Block:
     )
 
 
-def _image(trace: Trace | None, tensor: str, pen: Pen) -> Block | None:
-    """Draw the input that a map belongs to, in greys or in colour."""
-    value = trace.inputs.get(tensor) if trace is not None else None
+def _image(trace: Trace, tensor: str, part: tuple[slice, slice], pen: Pen) -> Block | None:
+    """Draw the input that a map belongs to, in greys or in colour; of a large one, some pixels."""
+    value = trace.inputs.get(tensor)
     if value is None or len(value.shape) != 4 or value.shape[0] != 1:
         return None
-    if value.shape[1] not in (1, 3) or max(value.shape[2:]) > MOST:
+    if value.shape[1] not in (1, 3):
         return None
-    numbers = np.asarray(value.box((0, slice(None), slice(None), slice(None))), dtype=np.float64)
+    every = -(-max(value.shape[2:]) // MOST)
+    pixels = (slice(None, None, every),) * 2
+    numbers = np.asarray(value.box((0, slice(None), *pixels)), dtype=np.float64)[:, *part]
     low, high = float(numbers.min()), float(numbers.max())
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         return None
@@ -188,15 +225,17 @@ def _image(trace: Trace | None, tensor: str, pen: Pen) -> Block | None:
     side = _side(rows, columns)
     colours = levels.transpose(1, 2, 0).tolist()
     shapes: list[Shape] = [
-        Box(column * side, row * side, side, side, "#{:02X}{:02X}{:02X}".format(*colour))
+        _cell(row, column, (rows, columns), side, "#{:02X}{:02X}{:02X}".format(*colour))
         for row, line in enumerate(colours)
         for column, colour in enumerate(line)
     ]
     shapes.append(Box(0, 0, columns * side, rows * side, None, pen.theme.rule))
-    title = pen.text(name(tensor), SMALL + 0.5, bold=True)
+    heads = [pen.text(name(tensor), SMALL + 0.5, bold=True)]
+    if every > 1:
+        heads.append(pen.quiet(pen.say("figure.image_every", every=every)))
     ends = {"low": pen.look.show(low).marked, "high": pen.look.show(high).marked}
     picture = Block(columns * side, rows * side, tuple(shapes))
-    return below([title, picture, pen.quiet(pen.say("figure.image", **ends))], 1)
+    return below([*heads, picture, pen.quiet(pen.say("figure.image", **ends))], 1)
 
 
 def _sum(split: Split, terms: Mapping[str, NDArray[np.float64]], pen: Pen) -> Block:

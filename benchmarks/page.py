@@ -1,0 +1,221 @@
+"""The page in a browser, as ratios to a blank page in the same run.
+
+A blank page is a file with one button and a line of text that the button changes. Both are opened
+in turn, so that a ratio holds on a noisy machine.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from playwright.sync_api import Browser, Page, sync_playwright
+from rich.progress import Progress
+from torch import nn
+
+import convtrace as ct
+from convtrace.demo import DemoOptions, run_stack
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "page"))
+
+from conftest import FLAGS, find_browser  # noqa: E402  (the browser that the tests use)
+
+BLANK = """<!doctype html><meta charset="utf-8"><title>blank</title>
+<h1 data-address="x">24</h1><button>choose</button>
+<script>document.querySelector("button").onclick = () => {
+  document.querySelector("h1").textContent = String(Math.random()); };</script>
+"""
+
+# Time from a click until the frame in which its effect is painted, in milliseconds. The message of
+# a channel is handled after the frame was painted.
+CLICK = """selector => new Promise(done => {
+  const cells = [...document.querySelectorAll(selector)];
+  const cell = cells[Math.floor(Math.random() * cells.length)];
+  const box = cell.getBoundingClientRect();
+  const place = (low, size) => low + (0.05 + 0.9 * Math.random()) * size;
+  const start = performance.now();
+  cell.dispatchEvent(new MouseEvent("click", { bubbles: true,
+    clientX: place(box.left, box.width), clientY: place(box.top, box.height) }));
+  requestAnimationFrame(() => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => done(performance.now() - start);
+    port2.postMessage(0);
+  });
+})"""
+
+# Gaps between frames while a map is zoomed and panned, in milliseconds.
+PAN = """canvas => new Promise(done => {
+  const gaps = [];
+  let last = 0, n = 0;
+  const box = canvas.getBoundingClientRect();
+  const send = (type, more) => {
+    const Kind = type === "wheel" ? WheelEvent : PointerEvent;
+    const at = { clientX: box.left + 90 + (n % 60), clientY: box.top + 90 + (n % 40) };
+    canvas.dispatchEvent(new Kind(type,
+      { bubbles: true, cancelable: true, pointerId: 1, ...at, ...more }));
+  };
+  canvas.focus();
+  canvas.setPointerCapture = () => {};
+  const step = now => {
+    if (last) gaps.push(now - last);
+    last = now;
+    if (n < 30) send("wheel", { deltaY: -60 });
+    else if (n === 30) send("pointerdown");
+    else send("pointermove");
+    n += 1;
+    n < 120 ? requestAnimationFrame(step) : done(gaps);
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result.
+
+    Attributes:
+        key: What was measured.
+        value: The number.
+        target: The most that it should be.
+    """
+
+    key: str
+    value: float
+    target: float
+
+
+@contextmanager
+def opened(browser: Browser, file: Path) -> Iterator[Page]:
+    """Open a file in a browser context of its own."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, offline=True)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_selector("h1")
+    yield page
+    context.close()
+
+
+def first_paint(browser: Browser, file: Path) -> float:
+    """Milliseconds from the start of the navigation to the first frame with the number in it."""
+    with opened(browser, file) as page:
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+        return page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+
+
+def clicks(browser: Browser, file: Path, selector: str, count: int = 60) -> list[float]:
+    """Milliseconds from a click to the painted frame, for clicks on random cells."""
+    with opened(browser, file) as page:
+        for _ in range(5):
+            page.evaluate(CLICK, selector)
+        return [page.evaluate(CLICK, selector) for _ in range(count)]
+
+
+def busy(browser: Browser, file: Path, seconds: float = 3.0) -> float:
+    """Part of the time in which the main thread works while nobody does anything."""
+    with opened(browser, file) as page:
+        page.wait_for_timeout(1000)
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable")
+
+        def worked() -> float:
+            metrics = session.send("Performance.getMetrics")["metrics"]
+            return next(one["value"] for one in metrics if one["name"] == "ScriptDuration")
+
+        before = worked()
+        page.wait_for_timeout(seconds * 1000)
+        return (worked() - before) / seconds
+
+
+def elements(browser: Browser, file: Path) -> int:
+    """Elements of the document."""
+    with opened(browser, file) as page:
+        return page.evaluate("document.querySelectorAll('*').length")
+
+
+def dropped(browser: Browser, file: Path) -> float:
+    """Part of the frames that were dropped while a map was zoomed and panned."""
+    with opened(browser, file) as page:
+        gaps = page.locator("canvas").first.evaluate(PAN)
+        usual = statistics.median(gaps)
+        return sum(gap > 1.5 * max(usual, 1000 / 60) for gap in gaps) / len(gaps)
+
+
+def ratio(
+    times: Callable[[Path], list[float]], file: Path, blank: Path, rounds: int
+) -> list[float]:
+    """Return the ratios of the medians, round by round."""
+    return [statistics.median(times(file)) / statistics.median(times(blank)) for _ in range(rounds)]
+
+
+def write_pages(folder: Path) -> dict[str, Path]:
+    """Write the pages that are measured."""
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1))
+    large = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1))
+    blank = folder / "blank.html"
+    blank.write_text(BLANK, encoding="utf-8")
+    pages = {
+        "demo": run_stack(DemoOptions()),
+        "wide": ct.trace(wide, torch.randn(1, 64, 56, 56)),
+        "large": ct.trace(large, torch.randn(1, 1, 512, 512)),
+    }
+    for name, trace in pages.items():
+        trace.save(folder / f"{name}.html", lang="en", start=None)
+    return {"blank": blank, **{name: folder / f"{name}.html" for name in pages}}
+
+
+CELLS = {"demo": ".output td", "wide": ".output canvas"}
+"""What is chosen: a number of the output, cell by cell or on the map."""
+
+
+def measure(rounds: int = 7) -> list[Row]:
+    """Measure everything."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sync_playwright() as playwright,
+        Progress(transient=True) as progress,
+    ):
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        pages = write_pages(Path(folder))
+        blank = pages["blank"]
+        task = progress.add_task("page", total=6)
+
+        def paint(file: Path) -> list[float]:
+            return [first_paint(browser, file) for _ in range(3)]
+
+        rows = [Row("first", statistics.median(ratio(paint, pages["demo"], blank, rounds)), 1.5)]
+        progress.advance(task)
+        base = clicks(browser, blank, "button", 120)
+        for name, selector in CELLS.items():
+            taken = clicks(browser, pages[name], selector, 120)
+            rows.append(
+                Row(f"click.{name}", statistics.median(taken) / statistics.median(base), 3.0)
+            )
+            rows.append(Row(f"late.{name}", _late(taken) / _late(base), 4.0))
+            progress.advance(task)
+        rows.append(Row("idle", busy(browser, pages["demo"]), 0.0))
+        progress.advance(task)
+        most = max(elements(browser, pages[name]) for name in ("demo", "wide", "large"))
+        rows.append(Row("elements", most, 1500))
+        progress.advance(task)
+        rows.append(Row("dropped", dropped(browser, pages["large"]), 0.0))
+        progress.advance(task)
+        browser.close()
+    return rows
+
+
+def _late(times: list[float]) -> float:
+    """95th percentile."""
+    return statistics.quantiles(times, n=20)[-1]
+
+
+if __name__ == "__main__":
+    for row in measure():
+        print(f"{row.key:12} {row.value:8.3g}   at most {row.target:g}")
