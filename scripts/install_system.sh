@@ -5,6 +5,7 @@
 set -euo pipefail
 
 packages=(
+  fonts-dejavu-core  # the widest font that figures are measured for
   fonts-noto-cjk    # Korean in figures, animations and worksheets
   libcairo2         # draws PDF
   libreoffice-calc  # computes spreadsheets again

@@ -323,7 +323,7 @@ def test_the_playground_speaks_korean(page: Page) -> None:
     page.get_by_role("button", name="한국어").click()
     expect(page.get_by_role("button", name="되돌리기")).to_be_visible()
     page.get_by_role("textbox", name="conv1 커널 크기").fill("9")
-    expect(page.locator(".problem").first).to_contain_text("커널 크기를 3 이하로")
+    expect(page.locator(".problems .problem").first).to_contain_text("커널 크기를 3 이하로")
 
 
 def test_a_network_that_is_no_stack_cannot_be_changed(open_page: Open, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch.nn.functional as F
+from mismatch.outcome import FILES
+from mismatch.wrong import CASES, layer
 
 import convtrace as ct
 from convtrace.mismatch.causes import candidates
@@ -15,7 +17,6 @@ from convtrace.mismatch.question import ask
 from convtrace.mismatch.report import Cause
 from convtrace.render.diff import cause_text, report_text
 from convtrace.render.look import Look
-from mismatch.wrong import CASES, layer
 
 SETTINGS = ("stride", "padding", "dilation", "groups", "transposed", "output_padding")
 
@@ -56,6 +57,7 @@ RIGHT = layer(padding=1)
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_every_candidate_has_a_sentence(lang: str) -> None:
+    assert FILES
     assert len({cause.id for cause in CAUSES}) > 80
     for cause in CAUSES:
         text = cause_text(cause, Look(lang))

@@ -261,11 +261,15 @@ def _in_order(
 def _pair_tails(r: _Layer, m: _Layer, by: By, found: Alignment) -> None:
     """Pair two layers, or, where a norm follows on one side only, their ends."""
     kinds = [[step.kind for step in layer.tail] for layer in (r, m)]
-    if kinds[0] == kinds[1]:
+    convolves = "convolution" in (r.head.kind, m.head.kind)
+    if kinds[0] == kinds[1] and (r.head.shape == m.head.shape or convolves):
         for a, b in zip((r.head, *r.tail), (m.head, *m.tail), strict=True):
             found.add(a, b, by)
-    else:
+    elif r.end.shape == m.end.shape or convolves:
         found.add(r.end, m.end, by)
+    elif r.head.shape == m.head.shape:
+        found.add(r.head, m.head, by)
+    # A product whose operands were flattened on one side only is judged with what follows.
 
 
 # Everything else ---------------------------------------------------------------------------------

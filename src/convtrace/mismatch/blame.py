@@ -81,11 +81,16 @@ _FEW = 0.1
 
 def _many_weights(chosen: Sequence[Difference]) -> bool:
     """Whether so many weights differ that all of them may have been changed in one way."""
-    return any(
-        one.words.get("count", 1) > _FEW * one.words.get("of", 1)
-        for one in chosen
-        if one.what in _WEIGHTS
-    )
+    for one in chosen:
+        words = one.words
+        if one.what == "weights" and words["count"] > _FEW * words["of"]:
+            return True
+        # A wrong scale changes all weights of a channel, a wrong shift none.
+        if one.what == "folded" and (
+            words["weights"] > _FEW * words["weights_of"] or not words["weights"]
+        ):
+            return True
+    return False
 
 
 def _of_weights(cause: Cause) -> bool:

@@ -37,16 +37,19 @@ def bounds(
         The bounds, plus what the float64 sums that they are compared with may be off by.
     """
     accumulate, result = FORMATS[arithmetic.accumulate], FORMATS[arithmetic.result]
-    size = magnitude * (1 + 1e-6)
-    error: Array | float = 0.0
     operands = FORMATS[arithmetic.operands]
+    share = 0.0  # what the error is of the magnitude
     if operands.precision < FORMATS[stored].precision:
-        error = (2 * operands.unit + operands.unit**2) * size
-    error = error + gamma(count, accumulate.unit) * (size + error)
+        share = 2 * operands.unit + operands.unit**2
+    share += gamma(count, accumulate.unit) * (1 + share)
     tiny = accumulate.smallest
     if arithmetic.flushes:
         tiny = math.ldexp(1.0, accumulate.smallest_exponent)
-    error = error + count * tiny
+    if not arithmetic.partial_sums and arithmetic.result == arithmetic.accumulate:
+        share = (share + gamma(count + 2, FORMATS["float64"].unit)) * (1 + 1e-6)
+        return magnitude * share + count * tiny
+    size = magnitude * (1 + 1e-6)
+    error = share * size + count * tiny
     if arithmetic.partial_sums:
         error = error + gamma(partials, result.unit) * (size + error) + partials * result.smallest
     if arithmetic.result != arithmetic.accumulate:

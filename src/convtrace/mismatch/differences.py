@@ -207,6 +207,7 @@ def _folded(sides: Sides, r: Step, m: Step) -> Difference | None:
         "of": int(channels.numel()),
         "weights": int(apart[0].sum()),
         "biases": int(apart[1].sum()),
+        "weights_of": int(apart[0].numel()),
     }
     return Difference("folded", r.name, "", m, r, words)
 

@@ -142,7 +142,7 @@ def worst(problem: Problem, found: Compared, wrong: Array) -> tuple[Receipt, ...
     ratio = np.where(np.isnan(found.ratio), np.inf, found.ratio)
     ratio = np.where(wrong, np.maximum(ratio, 1.0), ratio).reshape(-1)
     few = min(WORST, ratio.size)
-    order = np.argpartition(-ratio, few - 1)[:few]
+    order = np.argpartition(ratio, ratio.size - few)[ratio.size - few :]
     order = order[np.argsort(-ratio[order], kind="stable")]
     chosen = [int(flat) for flat in order if ratio[flat] > 0]
     shape = found.values.shape

@@ -16,7 +16,6 @@ from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Cause
 from convtrace.mismatch.sample import anywhere
 from convtrace.mismatch.spread import MARGIN, expected_size
-from convtrace.mismatch.stages import rounded
 from convtrace.mismatch.whole import whole
 
 Array = NDArray[Any]
@@ -68,7 +67,7 @@ def stored_format(problem: Problem) -> str:
     if values.size < 8 or (values == np.rint(values)).all():
         return problem.arithmetic.result if problem.arithmetic else "float64"
     for name in ("bfloat16", "float16", "float32"):
-        if (rounded(values, name) == values).all():
+        if name in problem.grids:
             return name
     return problem.arithmetic.result if problem.arithmetic else "float64"
 
@@ -96,7 +95,7 @@ def _everywhere(right: Compared) -> bool:
     residual, values = right.residual, right.values
     if residual.size < 8:
         return False
-    quotient = right.quotient
+    quotient = residual / np.maximum(right.own, np.finfo(np.float64).tiny)  # by Σ|w·x|
     if np.mean(quotient != 0) < 0.3:
         return False
     for axis in range(residual.ndim):
@@ -145,5 +144,4 @@ def possible(problem: Problem, change: Change) -> bool:
             return True
     if FORMATS[name].precision >= FORMATS[assumed.result].precision:
         return False
-    values = problem.observed[np.isfinite(problem.observed)]
-    return bool((rounded(values, name) == values).all())
+    return name in problem.grids

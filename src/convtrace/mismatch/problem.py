@@ -16,7 +16,7 @@ from convtrace.frontends.arrays import from_arrays
 from convtrace.graph import Trace
 from convtrace.mismatch.report import Note
 from convtrace.mismatch.setup import Setup, into
-from convtrace.mismatch.stages import Add, Stage
+from convtrace.mismatch.stages import Add, Stage, rounded
 from convtrace.receipt import Receipt
 
 Array = NDArray[Any]
@@ -64,6 +64,20 @@ class Problem:
         """The observed output as float64, with a batch axis where the reference has none."""
         array = floats(self.raw["observed"])
         return array if self.attributes["batched"] else array[None]
+
+    @cached_property
+    def grids(self) -> frozenset[str]:
+        """Formats that hold every observed number: what the output may once have been stored in."""
+        values = self.observed.reshape(-1)
+        found: set[str] = set()
+        for name in ("bfloat16", "float16", "float32"):
+            few = values[:: max(1, values.size // 256)]
+            few = few[np.isfinite(few)]
+            if (rounded(few, name) == few).all():
+                all_of_it = values[np.isfinite(values)]
+                if (rounded(all_of_it, name) == all_of_it).all():
+                    found.add(name)
+        return frozenset(found)
 
     @cached_property
     def count(self) -> int:

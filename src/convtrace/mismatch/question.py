@@ -53,7 +53,7 @@ def ask(
     found = read_reference(reference, x, step)
     if found.x is None and x is None:
         raise UsageError("the reference has no input\n  Give it as x=….")
-    dtypes = [str(a.dtype) for a in (found.x, found.weight) if hasattr(a, "dtype")]
+    dtypes = [dtype_of(array) for array in (found.x, found.weight) if hasattr(array, "dtype")]
     data: dict[str, Any] = {
         "x": _array("x", found.x if found.x is not None else x, dtypes),
         "weight": _array("weight", found.weight, dtypes),

@@ -17,7 +17,7 @@ from convtrace.exact import FORMATS, gamma
 from convtrace.mismatch.change import Change
 from convtrace.mismatch.compare import Compared, compared
 from convtrace.mismatch.sample import FIRST, ONE, SECOND, anywhere, positions
-from convtrace.mismatch.setup import Setup
+from convtrace.mismatch.setup import Positions, Setup
 from convtrace.mismatch.stages import Sums
 from convtrace.mismatch.whole import linear_whole, whole
 
@@ -171,7 +171,11 @@ class Search:
     @cached_property
     def base_sums(self) -> tuple[Sums, ...]:
         """Bare sums of the base at the samples."""
-        return tuple(self.base.linear(self.base.origin(at)) for at in self.samples)
+        found: list[Sums] = []
+        for at, read, factors in self._halves:
+            products = read * factors
+            found.append(Sums(products.sum(1), np.abs(products).sum(1), at, self.base))
+        return tuple(found)
 
     def fits(self, changes: Changes, level: int) -> Setup | None:
         """Try changes on one of the samples; return the setup if they reproduce it."""
@@ -179,10 +183,7 @@ class Search:
         if setup is None:
             return None
         try:
-            if all(change.side == "after" for change in changes):
-                sums = setup.finish(self.base_sums[level])
-            else:
-                sums = setup.sample(self.samples[level])
+            sums = setup.finish(self._linear(setup, changes, level))
         except (IndexError, ValueError):
             return None  # the change does not suit these shapes
         with np.errstate(all="ignore"):
@@ -190,6 +191,27 @@ class Search:
                 return None
         found = self.judge.compare(sums, self.targets[level])
         return setup if found.inside.all() else None
+
+    def _linear(self, setup: Setup, changes: Changes, level: int) -> Sums:
+        """Compute bare sums at a sample; what changes leave alone is not gathered again."""
+        sides = {change.side for change in changes} - {"after"}
+        if not sides:
+            return self.base_sums[level]
+        if len(sides) > 1 or sides & {"y", "xw"}:
+            return setup.linear(setup.origin(self.samples[level]))
+        at, read, factors = self._halves[level]
+        if sides == {"x"}:
+            read = setup.read(at)
+        else:
+            factors = setup.factors(at[1])
+        products = read * factors
+        return Sums(products.sum(1), np.abs(products).sum(1), at, setup)
+
+    @cached_property
+    def _halves(self) -> tuple[tuple[Positions, Array, Array], ...]:
+        """What the taps of the base read at the samples, and its weights there."""
+        places = [self.base.origin(at) for at in self.samples]
+        return tuple((at, self.base.read(at), self.base.factors(at[1])) for at in places)
 
     def singles(self, candidates: Iterable[Change]) -> list[Changes]:
         """Return the single changes that reproduce both samples."""
@@ -215,13 +237,18 @@ class Search:
     def verify(self, survivors: Iterable[Changes]) -> list[Found]:
         """Compute survivors in whole; return those that reproduce every element, simplest first."""
         found: list[Found] = []
+        prints: list[Array] = []
         ordered = sorted(survivors, key=lambda changes: sum(c.cost for c in changes))
-        for changes in self.distinct(ordered):
+        for changes in ordered:
             if len(found) >= MOST:
                 break
             self.tick()
             setup = applied(self.base, changes)
             if setup is None:
+                continue
+            # What computes the same as a simpler one, whatever the numbers are, is the same.
+            mark = self.fingerprint(changes) if len(ordered) > 1 else None
+            if mark is not None and any(_same(mark, other) for other in prints):
                 continue
             untouched = all(change.side == "after" for change in changes)
             linear = self.linear if untouched else None
@@ -232,6 +259,8 @@ class Search:
                 continue
             if self.judge.accepts(result):
                 found.append(Found(changes, setup, result, self.evidence(self.residual)))
+                if mark is not None:
+                    prints.append(mark)
         if len(found) > 1:
             # Where one fits like rounding and another only just, the other one is no explanation.
             best = min(one.compared.size for one in found)
@@ -268,27 +297,19 @@ class Search:
         bits = float(np.minimum(np.log2(ratio[first]) + 1, most).sum())
         return bits - math.log2(max(self.tried, 2))
 
-    def distinct(self, survivors: Sequence[Changes]) -> Iterator[Changes]:
-        """Leave out what computes the same as a simpler one, whatever the numbers are."""
-        if len(survivors) < 2:
-            yield from survivors
-            return
+    @cached_property
+    def _other(self) -> tuple[Setup, tuple[Array, ...]]:
         other = scrambled(self.base)
-        at = anywhere(other.shape, 48, seed=7)
-        seen: list[tuple[Changes, Array]] = []
-        for changes in survivors:
-            setup = applied(other, changes)
-            try:
-                values = None if setup is None else setup.sample(at).values
-            except (IndexError, ValueError):
-                values = None
-            if values is None:
-                yield changes
-                continue
-            if any(_same(values, earlier) for _, earlier in seen):
-                continue
-            seen.append((changes, values))
-            yield changes
+        return other, anywhere(other.shape, 48, seed=7)
+
+    def fingerprint(self, changes: Changes) -> Array | None:
+        """Return what changes make of other numbers; None where they do not suit these."""
+        other, at = self._other
+        setup = applied(other, changes)
+        try:
+            return None if setup is None else setup.sample(at).values
+        except (IndexError, ValueError):
+            return None
 
 
 def _same(left: Array, right: Array) -> bool:
@@ -311,7 +332,8 @@ def scrambled(base: Setup, seed: int = 3) -> Setup:
         if array is None:
             return None
         spread = float(np.abs(array[np.isfinite(array)]).mean()) if array.size else 1.0
-        drawn = draw.normal(size=array.shape) * (spread or 1.0)
+        # Drawn numbers are repeated after a prime number of them, which no symmetry survives.
+        drawn = np.resize(draw.normal(size=min(array.size, 65521)), array.shape) * (spread or 1.0)
         whole_numbers = bool((array == np.rint(array)).all())
         return np.rint(drawn * 4) if whole_numbers else drawn
 

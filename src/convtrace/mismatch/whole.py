@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.setup import Setup, by_groups, into
+from convtrace.mismatch.setup import Setup, into
 from convtrace.mismatch.stages import Sums
 
 Array = NDArray[Any]
@@ -75,12 +75,16 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool, bool], A
         stride = (1,) * setup.axes
         kernel = np.flip(kernel, tuple(range(2, kernel.ndim)))
     padded = _padded(setup, x, low, stride)
-    rows = (setup.reads or by_groups)(
-        np.arange(setup.channels_out)[:, None], np.arange(setup.terms)[None, :], setup
-    )
-    rows = np.broadcast_to(rows, (setup.channels_out, setup.terms))
-    unique, group = np.unique(rows, axis=0, return_inverse=True)
-    group = group.reshape(-1)
+    if setup.reads is None:
+        unique = np.arange(setup.channels_in).reshape(setup.groups, -1)
+        group = np.repeat(np.arange(setup.groups), setup.channels_out // setup.groups)
+    else:
+        rows = setup.reads(
+            np.arange(setup.channels_out)[:, None], np.arange(setup.terms)[None, :], setup
+        )
+        rows = np.broadcast_to(rows, (setup.channels_out, setup.terms))
+        unique, group = np.unique(rows, axis=0, return_inverse=True)
+        group = group.reshape(-1)
     counts = np.bincount(group)
     size = (x.shape[0], setup.channels_out, *setup.size)
 
@@ -144,6 +148,17 @@ def _convolve(
 
 def _padded(setup: Setup, x: Array, low: tuple[int, ...], stride: tuple[int, ...]) -> Array:
     """Lay the padding around the input, exactly as far as the output reads."""
+    if not setup.transposed and all(mode == "zeros" for mode in setup.modes):
+        sides: list[tuple[int, int]] = [(0, 0), (0, 0)]
+        cut: list[slice] = [slice(None), slice(None)]
+        for axis, size in enumerate(x.shape[2:]):
+            reach = (setup.size[axis] - 1) * stride[axis] + setup.extent[axis]
+            before, after = low[axis], reach - low[axis] - size
+            sides.append((max(before, 0), max(after, 0)))
+            cut.append(slice(max(-before, 0), size - max(-after, 0)))
+        inner = x[tuple(cut)]
+        if min(inner.shape) > 0:
+            return np.pad(inner, sides, constant_values=setup.fill)
     for axis, size in enumerate(x.shape[2:]):
         reach = (setup.size[axis] - 1) * stride[axis] + setup.extent[axis]
         place = np.arange(-low[axis], reach - low[axis])

@@ -95,6 +95,8 @@ def _lines(trace: Trace, dialect: Dialect, values: Mapping[str, Value]) -> list[
         made = names.of(step.name)
         variables = {role: names.of(value.name) for role, value in step.values.items()}
         lines = dialect.step(step, variables, made)
+        if lines is None and not step.values:  # it reads nothing: torch.ones and the like
+            lines = dialect.array(made, _numbers(step.value), "input", step.dtype)
         if lines is None:
             raise _unknown(step, dialect)
         body += [*lines, f"show({quoted(step.name)}, {dialect.numpy(made, len(step.shape))})"]

@@ -60,6 +60,9 @@ class Keras:
     def step(self, step: Step, variables: Mapping[str, str], made: str) -> list[str] | None:
         """Write a step."""
         kind, a = kind_of(step), step.attributes
+        weight = step.values.get("weight")
+        if weight is not None and weight.origin == "step" and len(weight.shape) > 1:
+            return None  # its axes are those of an output, not those of a kernel
         x = variables.get("input") or variables.get("self", "")
         if kind in ("convolution", "transposed"):
             return _convolution(step, variables, made) if a["batched"] else None

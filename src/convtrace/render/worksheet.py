@@ -26,7 +26,7 @@ MARGIN = 18 * MM
 WIDTH = PAGE[0] - 2 * MARGIN
 """Room for an exercise."""
 
-_HEADER, _FOOTER, _GAP = 46.0, 24.0, 15.0
+_TITLE, _NAME, _FOOTER, _GAP = 26.0, 20.0, 24.0, 15.0
 
 Kind = Literal[
     "output", "channel_sum", "missing_weight", "shape", "parameters", "transposed", "dilated"
@@ -95,7 +95,8 @@ def _sheet(sheet: Worksheet, lang: str, *, solved: bool) -> Iterator[Scene]:
     from convtrace.render.worksheet_exercises import draw
 
     pen = Pen(LIGHT, Look(lang, digits=None))
-    room = PAGE[1] - 2 * MARGIN - _HEADER - _FOOTER
+    header = _TITLE if solved else _TITLE + _NAME
+    room = PAGE[1] - 2 * MARGIN - header - _FOOTER
     columns: list[list[Block]] = [[]]
     used = 0.0
     for number, exercise in enumerate(sheet.exercises, 1):
@@ -109,7 +110,7 @@ def _sheet(sheet: Worksheet, lang: str, *, solved: bool) -> Iterator[Scene]:
         whole = below(blocks, _GAP)
         shapes = [
             *_header(sheet, pen, solved=solved),
-            *whole.at(MARGIN, MARGIN + _HEADER),
+            *whole.at(MARGIN, MARGIN + header),
             *_footer(sheet, pen, number, len(columns), solved=solved),
         ]
         title = _title(sheet, pen, solved=solved)

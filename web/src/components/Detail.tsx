@@ -1,4 +1,7 @@
-/** One line about the number under the pointer or the focus, with all its digits. */
+/**
+ * One line about the number under the pointer or the focus, with all its digits. It says what the
+ * number's accessible name says, so that it is for the eye only, and lets the pointer through.
+ */
 import type { ReceiptDocument } from "../document";
 import { parseAddress } from "../address";
 import { identify } from "../numbers";
@@ -7,7 +10,7 @@ import { isNarrow } from "../text";
 
 export function Detail({ state }: { state: State }) {
   const text = detailText(state);
-  return text === null ? null : <p class="detail">{text}</p>;
+  return text === null ? null : <p class="detail" aria-hidden="true">{text}</p>;
 }
 
 function detailText(state: State): string | null {

@@ -23,11 +23,12 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
   const [active, setActive] = useState<readonly [number, number] | null>(null);
   /** In the playground: the cell that is edited, and what was typed already. */
   const [editing, setEditing] = useState<{ key: string; typed: string | null } | null>(null);
-  const play = state.playground.value;
+  void state.playground.value;
+  const canEdit = (cell: Cell | undefined): boolean => state.playground.peek()?.canEdit(cell?.key ?? null) ?? false;
   const [row, column] = active && rows[active[0]]?.[active[1]] ? active : firstStop(rows);
 
   const move = (event: KeyboardEvent, table: HTMLTableElement): void => {
-    const to = target(event, row, column, rows.length, rows[0]!.length);
+    const to = target(event, ...(place(event) ?? [row, column]), rows.length, rows[0]!.length);
     if (!to) return;
     event.preventDefault();
     setActive(to);
@@ -35,8 +36,10 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
   };
 
   const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLTableElement }): void => {
-    const cell = rows[row]?.[column];
-    const typed = play?.canEdit(cell?.key ?? null) ? typedBy(event) : undefined;
+    // Keys can be faster than drawing: the cell that has the focus counts.
+    const [r, c] = place(event) ?? [row, column];
+    const cell = rows[r]?.[c];
+    const typed = canEdit(cell) ? typedBy(event) : undefined;
     if (typed !== undefined) {
       event.preventDefault();
       setEditing({ key: cell!.key!, typed });
@@ -71,7 +74,7 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
         const cell = at && rows[at[0]]?.[at[1]];
         if (!cell) return;
         setActive(at);
-        if (play?.canEdit(cell.key) && !event.shiftKey) setEditing({ key: cell.key!, typed: null });
+        if (canEdit(cell) && !event.shiftKey) setEditing({ key: cell.key!, typed: null });
         else onFollow?.(cell);
       }}
       onFocusIn={(event) => {
@@ -82,20 +85,20 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
       <tbody>
         {rows.map((cells, r) => (
           <tr key={r} class={r && r % slice === 0 ? "slice" : undefined}>
-            {cells.map((cell, c) => (
-              <GridCell
-                key={c}
-                state={state}
-                cell={cell}
-                scale={scale}
-                lit={cell.key !== null && (lit?.has(cell.key) ?? false)}
-                stop={r === row && c === column}
-                follows={onFollow !== undefined}
-                editable={play?.canEdit(cell.key) ?? false}
-                editing={editing !== null && editing.key === cell.key ? editing : null}
-                onEdited={setEdited}
-              />
-            ))}
+            {cells.map((cell, c) =>
+              gridCell({
+                number: c,
+                state,
+                cell,
+                scale,
+                lit: cell.key !== null && (lit?.has(cell.key) ?? false),
+                stop: r === row && c === column,
+                follows: onFollow !== undefined,
+                editable: canEdit(cell),
+                editing: editing !== null && editing.key === cell.key ? editing : null,
+                onEdited: setEdited,
+              }),
+            )}
           </tr>
         ))}
       </tbody>
@@ -103,7 +106,8 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
   );
 }
 
-interface GridCellProps {
+interface CellProps {
+  number: number;
   state: State;
   cell: Cell;
   scale: CellScale;
@@ -115,8 +119,9 @@ interface GridCellProps {
   onEdited: (focus: boolean) => void;
 }
 
-function GridCell(props: GridCellProps) {
-  const { state, cell, scale, lit, stop, follows, editable, editing, onEdited } = props;
+/** One cell. No component of its own: a view has hundreds, and each component costs. */
+function gridCell(props: CellProps) {
+  const { number, state, cell, scale, lit, stop, follows, editable, editing, onEdited } = props;
   const classes = [
     cell.window && "window",
     cell.selected && "selected",
@@ -129,14 +134,27 @@ function GridCell(props: GridCellProps) {
   if (cell.value === null) {
     classes.push("padding");
     return (
-      <td role="gridcell" class={join(classes)} tabIndex={tabIndex} aria-label={state.say("page.padding")} />
+      <td
+        key={number}
+        role="gridcell"
+        class={join(classes)}
+        tabIndex={tabIndex}
+        aria-label={state.say("page.padding")}
+      />
     );
   }
   if (cell.value === undefined) {
     classes.push("absent");
     const label = state.say("page.absent", { address: cell.key });
     return (
-      <td role="gridcell" class={join(classes)} tabIndex={tabIndex} data-address={cell.key ?? undefined} aria-label={label} />
+      <td
+        key={number}
+        role="gridcell"
+        class={join(classes)}
+        tabIndex={tabIndex}
+        data-address={cell.key ?? undefined}
+        aria-label={label}
+      />
     );
   }
   const shown = scale.show(cell.value);
@@ -144,6 +162,7 @@ function GridCell(props: GridCellProps) {
   if (shown.rounded) classes.push("rounded");
   return (
     <td
+      key={number}
       role="gridcell"
       class={join(classes)}
       tabIndex={tabIndex}

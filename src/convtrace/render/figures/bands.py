@@ -23,11 +23,12 @@ WIDEST = 600.0
 """Points that three grids and their sum may take side by side; else they stand below each other."""
 
 FEWEST_DIGITS = 3
-MOST_CELLS = 40 * 40
+MOST_ROWS = 120
+"""Rows of cells in all channels together, which fill the longest page that is drawn."""
 
 _INSTEAD = (
-    "Saved as .md or .txt, the receipt lists its terms; as .json it holds all of them with every "
-    "digit.\n  --figure window shows where the window lies (in Python: figure='window')."
+    "limit=16 shows fewer. As .md, .txt or .json, the receipt lists every term.\n"
+    "  --figure window shows where the window lies (in Python: figure='window')."
 )
 
 
@@ -81,8 +82,9 @@ def bands(receipt: Receipt, choice: Choice, pen: Pen) -> Block:
     Raises:
         UsageError: One kernel is too large for the page.
     """
-    if receipt.products[0].size > MOST_CELLS:
-        raise too_large(f"a kernel of {receipt.products[0].size} numbers", _INSTEAD)
+    rows = len(choice.channels) * (1 + receipt.products[0].size // receipt.products.shape[-1])
+    if rows > MOST_ROWS:
+        raise too_large(f"{choice.shown} terms in {len(choice.channels)} channels", _INSTEAD)
     most = pen.look.digits or 17
     narrowest: Block | None = None
     for stacked in (False, True):

@@ -140,7 +140,7 @@ def _side(rows: int, columns: int) -> float:
 
 
 def _cell(row: int, column: int, shape: tuple[int, ...], side: float, fill: str) -> Box:
-    """Draw a cell; it reaches under its neighbours, so that no line of the ground shines through."""
+    """Draw a cell; it reaches under its neighbours, so that no ground shines through."""
     wide = side + (_UNDER if column < shape[1] - 1 else 0)
     tall = side + (_UNDER if row < shape[0] - 1 else 0)
     return Box(column * side, row * side, wide, tall, fill)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convtrace.receipt import Receipt, Term
 from convtrace.render.cut import Choice
+from convtrace.render.drawing.frame import too_large
 from convtrace.render.drawing.grid import Cell, Measures, grid
 from convtrace.render.drawing.pen import SMALL, Pen
 from convtrace.render.drawing.scene import Block, beside, widened
@@ -11,6 +12,11 @@ from convtrace.render.figures.ledger import Entry, foot, ledger
 from convtrace.render.look import PADDING, name
 from convtrace.render.numbers import Scale, Shown, product_sign
 from convtrace.rules.conv import Window
+
+MOST = 80
+"""Lines that fill the longest page that is drawn."""
+
+_INSTEAD = "limit=24 shows fewer. As .md, .txt or .json, the receipt lists every term."
 
 
 def listed(receipt: Receipt, choice: Choice, pen: Pen) -> Block:
@@ -20,7 +26,12 @@ def listed(receipt: Receipt, choice: Choice, pen: Pen) -> Block:
         receipt: The receipt.
         choice: Which terms.
         pen: What to draw with.
+
+    Raises:
+        UsageError: There are too many for a page.
     """
+    if choice.shown > MOST:
+        raise too_large(f"{choice.shown} terms, one a line", _INSTEAD)
     look, theme = pen.look, pen.theme
     terms = [receipt.term(position) for row in choice.positions for position in row]
     here = [term for term in terms if receipt.present[term.position]]

@@ -1,0 +1,146 @@
+"""The link: whoever opens it sees the same number; garbage in it does no harm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from page_reading import numbers
+from playwright.sync_api import Page, expect
+
+from convtrace.demo import DemoOptions, run_stack
+from convtrace.render.document import receipt_document
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("link") / "demo.html"
+    run_stack(DemoOptions()).save(path)
+    return path
+
+
+def fragment_of(page: Page, part: str) -> str:
+    page.wait_for_function("part => location.hash.includes(part)", arg=part)
+    return page.evaluate("location.hash")
+
+
+def test_the_first_view_leaves_the_address_alone(open_page: Open, file: Path) -> None:
+    page = open_page(file)
+    page.wait_for_timeout(400)
+    assert page.evaluate("location.hash") == ""
+
+
+def test_a_link_shows_the_same_number_with_its_trail(open_page: Open, file: Path) -> None:
+    page = open_page(file)
+    page.locator("button.layer", has=page.get_by_text("conv2", exact=True)).click()
+    page.get_by_role("gridcell", name="conv1[0,1,0,1] =").click()
+    fragment = fragment_of(page, "at=conv1:0,1,0,1")
+    other = open_page(file, fragment=fragment)
+    assert other.locator("h1").inner_text() == page.locator("h1").inner_text()
+    other.locator(".trail button").click()
+    expect(other.get_by_role("heading", name="conv2[0,0,0,0] = 270")).to_be_visible()
+
+
+def test_a_link_holds_language_and_theme(open_page: Open, file: Path) -> None:
+    page = open_page(file)
+    page.get_by_role("button", name="한국어").click()
+    page.get_by_role("button", name="어둡게").click()
+    other = open_page(file, fragment=fragment_of(page, "theme=dark"))
+    expect(other.get_by_role("button", name="한국어")).to_have_attribute("aria-pressed", "true")
+    expect(other.locator(".convtrace")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_link_holds_settings_and_edits_of_the_playground(open_page: Open, file: Path) -> None:
+    page = open_page(file)
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_role("textbox", name="conv1 padding").fill("1")
+    page.get_by_role("gridcell", name="conv1.weight[0,0,1,1] =").click()
+    page.keyboard.type("−7.25\n")
+    fragment = fragment_of(page, "=-7.25")
+    other = open_page(file, fragment=fragment)
+    expect(other.get_by_role("textbox", name="conv1 padding")).to_have_value("1")
+    assert numbers(other) == numbers(page)
+    assert numbers(other)["conv1.weight[0,0,1,1]"] == -7.25
+    assert len(fragment) < 200
+
+
+def test_a_link_pasted_into_the_open_page_is_followed(open_page: Open, file: Path) -> None:
+    page = open_page(file)
+    page.evaluate("location.hash = '#v=1&at=conv2:0,1,0,0'")
+    expect(page.locator("h1")).to_contain_text("conv2[0,1,0,0]")
+    page.evaluate("location.hash = ''")
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#",
+        "#v=1",
+        "#v=9&at=conv2:0,0,0,0",
+        "#v=1&at=nothing:0,0&play=~~~&practice=99999999.1",
+        "#v=1&play=2x3x3~0~conv1:2.k99",
+        "#v=1&at=%E0%A4%A&lang=xx&theme=url(x)&order=%00",
+        "#v=1&at=<img src=x onerror=alert(1)>:0",
+    ],
+)
+def test_garbage_in_a_link_does_no_harm(open_page: Open, file: Path, fragment: str) -> None:
+    page = open_page(file, fragment=fragment)
+    expect(page.locator("h1")).not_to_be_empty()
+    assert page.locator("img").count() == 0
+
+
+def test_the_link_and_the_code_are_copied(open_page: Open, file: Path) -> None:
+    page = open_page(file, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Code and link").click()
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(file.as_uri())
+    assert "at=conv1:0,0,0,0" in link
+    page.get_by_role("button", name="JSON").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    page.wait_for_timeout(100)
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    trace = run_stack(DemoOptions())
+    assert copied == msgspec.to_builtins(receipt_document(trace.why("conv1[0,0,0,0]")))
+
+
+def test_a_frame_without_an_address_still_works(open_page: Open, file: Path, tmp_path: Path) -> None:
+    from html import escape
+
+    frame = escape(file.read_text(encoding="utf-8"))
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        "<!doctype html><meta charset=utf-8><h1>notebook</h1>"
+        f'<iframe sandbox="allow-scripts" style="width:100%;height:800px" srcdoc="{frame}"></iframe>',
+        encoding="utf-8",
+    )
+    inner = open_page(outer).frame_locator("iframe")
+    inner.get_by_role("button", name="Change it").click()
+    inner.get_by_role("gridcell", name="input[0,0,0,0] =").click()
+    inner.get_by_label("New value of input[0,0,0,0]").fill("4")
+    expect(inner.get_by_role("heading", name="conv1[0,0,0,0] = 25")).to_be_visible()
+    inner.get_by_role("button", name="Code and link").click()
+    expect(inner.get_by_role("button", name="Copy link")).to_have_count(0)
+    inner.get_by_role("button", name="Copy", exact=True).click()
+    expect(inner.get_by_role("status").filter(has_text="cop")).to_be_visible()
+
+
+@pytest.mark.parametrize("form", ["Text", "LaTeX"])
+def test_the_receipt_is_there_in_other_forms(open_page: Open, file: Path, form: str) -> None:
+    page = open_page(file)
+    page.get_by_role("button", name="Code and link").click()
+    page.get_by_role("button", name=form).click()
+    text = page.locator(".code pre").inner_text()
+    assert "24" in text
+    if form == "Text":
+        assert "channel 0   0×0.25 + 1×0.25 + 3×0.25 + 4×0.25 = 2\n" in text
+        assert "exact sum 24 · torch returned 24 · exact" in text
+    else:
+        assert r"c = 0:\quad& 0 \cdot 0.25 + 1 \cdot 0.25 + 3 \cdot 0.25 + 4 \cdot 0.25 = 2" in text
+        assert r"&= 2 + 22 = 24" in text
