@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import convtrace
-from benchmarks import artefacts, contributions, memory, receipts, recording, startup
+from benchmarks import artefacts, contributions, memory, page, receipts, recording, startup
 from benchmarks.timing import Timing
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -51,6 +51,21 @@ TEXT = {
         "artefacts_note": "The packages that a form needs are imported before. Nothing but fonts "
         "is kept from one file to the next.",
         "target": "at most",
+        "page": "The page in Chromium, as ratios to a blank page in the same run",
+        "page_note": "*First receipt* is the first frame with the receipt in it, which is text "
+        "until the program runs. *Choosing* is from a click to the painted frame, against a click "
+        "that changes one line of a blank page; *slowest* is the 95th percentile. *Idle* is the "
+        "part of the time in which the main thread works while nobody does anything.",
+        "page.first": "first receipt",
+        "page.ready": "the page can be used",
+        "page.click.demo": "choosing a number, 3×3 input",
+        "page.late.demo": "choosing a number, 3×3 input, slowest",
+        "page.click.wide": "choosing a number, 64 channels of 56×56",
+        "page.late.wide": "choosing a number, 64 channels of 56×56, slowest",
+        "page.idle": "idle",
+        "page.elements": "elements of the largest view",
+        "page.dropped": "frames dropped while a map of 512×512 is zoomed and dragged",
+        "value": "value",
         "startup": "Start-up (whole processes)",
         "startup_note": "Targets: `convtrace --help` under 0.15 s; `convtrace demo` within 0.3 s "
         "of `import torch` alone.",
@@ -99,6 +114,21 @@ TEXT = {
         "artefacts_note": "각 형식에 필요한 패키지는 미리 불러옵니다. 글꼴 말고는 앞서 만든 "
         "파일에서 남겨 두는 것이 없습니다.",
         "target": "목표",
+        "page": "Chromium에서 본 웹 페이지: 같은 회차의 빈 페이지에 대한 비율",
+        "page_note": "*첫 계산 내역*은 계산 내역이 보이는 첫 프레임이며, 프로그램이 실행되기 "
+        "전에는 글자로 보입니다. *고르기*는 클릭에서 그려진 프레임까지이고, 빈 페이지에서 한 줄을 "
+        "바꾸는 클릭과 비교합니다. *가장 느린 경우*는 95번째 백분위수입니다. *쉬는 동안*은 아무 일도 하지 "
+        "않을 때 주 스레드가 일하는 시간의 비율입니다.",
+        "page.first": "첫 계산 내역",
+        "page.ready": "페이지를 쓸 수 있을 때까지",
+        "page.click.demo": "수 고르기, 입력 3×3",
+        "page.late.demo": "수 고르기, 입력 3×3, 가장 느린 경우",
+        "page.click.wide": "수 고르기, 56×56 채널 64개",
+        "page.late.wide": "수 고르기, 56×56 채널 64개, 가장 느린 경우",
+        "page.idle": "쉬는 동안",
+        "page.elements": "가장 큰 화면의 요소 수",
+        "page.dropped": "512×512 지도를 확대하고 끄는 동안 놓친 프레임",
+        "value": "값",
         "startup": "시작 시간 (프로세스 전체)",
         "startup_note": "목표: `convtrace --help` 0.15초 이하, `convtrace demo`는 `import torch`만 "
         "할 때보다 0.3초 이내로 더 걸릴 것.",
@@ -157,6 +187,20 @@ def _artefacts(text: dict[str, str], timings: dict[str, Timing]) -> str:
     )
 
 
+def _page(text: dict[str, str], rows: list[page.Row]) -> str:
+    return _table(
+        [text["what"], text["value"], text["target"]],
+        [
+            [
+                text[f"page.{row.key}"],
+                f"{row.value:.3g}",
+                "–" if row.target is None else f"{row.target:g}",
+            ]
+            for row in rows
+        ],
+    )
+
+
 def _memory(text: dict[str, str], held: memory.Memory) -> str:
     sizes = {
         text["activations"]: held.activations,
@@ -177,13 +221,14 @@ def main() -> None:
     """Run everything, then write `docs/*/benchmarks.md`."""
     recorded, rows, started = recording.measure(), receipts.measure(), startup.measure()
     ways, held, made = contributions.measure(), memory.measure(), artefacts.measure()
+    seen = page.measure()
     machine = (
         f"{platform.machine()}, {os.cpu_count()} CPU, Python {platform.python_version()}, "
         f"PyTorch {torch.__version__}, convtrace {convtrace.__version__}"
     )
     extra = started["convtrace demo"].seconds - started["python -c 'import torch'"].seconds
     for lang, text in TEXT.items():
-        page = [
+        lines = [
             f"# {text['title']}",
             text["intro"],
             f"{text['machine']}: {machine}",
@@ -220,11 +265,14 @@ def main() -> None:
             f"## {text['artefacts']}",
             _artefacts(text, made),
             text["artefacts_note"],
+            f"## {text['page']}",
+            _page(text, seen),
+            text["page_note"],
             f"## {text['startup']}",
             _timings(text, started),
             f"{text['demo'].format(seconds=extra)} {text['startup_note']}",
         ]
-        (DOCS / lang / "benchmarks.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+        (DOCS / lang / "benchmarks.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
         print(f"docs/{lang}/benchmarks.md")
 
 

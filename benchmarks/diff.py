@@ -131,14 +131,16 @@ def cases() -> Iterator[Case]:
     )
     yield Case(
         "groups",
-        lambda x, w, b: conv2d(x, w.roll(1, 0), b, padding=1, groups=4),
-        ("groups.order",),
+        lambda x, w, b: conv2d(
+            x.unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2), w, b, padding=1, groups=4
+        ),
+        ("groups.channels_interleaved",),
         {"groups": 4},
     )
     yield Case(
         "transposed",
         lambda x, w, b: conv_transpose2d(x, w.flip(2, 3), b, padding=1),
-        ("transposed.not_flipped",),
+        ("kernel.flipped",),
         {"transposed": True},
     )
     yield Case(
@@ -167,11 +169,9 @@ def measure(rounds: int = 3) -> list[Row]:
     x = torch.randn(1, CHANNELS, SIZE, SIZE, generator=generator)
     w = torch.randn(CHANNELS, CHANNELS, 3, 3, generator=generator) / 48
     b = torch.randn(CHANNELS, generator=generator)
-    rows: list[Row] = []
     with torch.no_grad(), Progress(transient=True) as progress:
-        for case in progress.track(list(cases()), description="diff"):
-            rows.append(_measure(case, x, w, b, rounds))
-    return rows
+        listed = progress.track(list(cases()), description="diff")
+        return [_measure(case, x, w, b, rounds) for case in listed]
 
 
 def _measure(case: Case, x: Array, w: Array, b: Array, rounds: int) -> Row:

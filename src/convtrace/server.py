@@ -70,7 +70,8 @@ class Server:
         except BaseException:
             self.close()
             raise
-        body = page_html(document, ask=f"/ask?token={self.token}")
+        first = trace.why(document.start)
+        body = page_html(document, first=first, ask=f"/ask?token={self.token}")
         app = make_app(Live(trace), body, token=self.token, port=self.port)
         config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
         self._server = uvicorn.Server(config)

@@ -163,7 +163,11 @@ def test_the_widget_shows_a_receipt_and_both_sides_select(page: Page) -> None:
     page.screenshot(path="/tmp/x/nb/widget.png")
     shown.locator('[data-address="input[0,1,1,1]"]').first.hover()
     page.screenshot(path="/tmp/x/nb/widget1.png")
-    print(shown.locator(".convtrace").evaluate("""e => { const r = []; while (e && e !== document.body) { const c = getComputedStyle(e); r.push([e.className, c.contain, c.overflow, c.transform, c.position].join(' | ')); e = e.parentElement; } return r.join('\\n'); }"""))
+    print(
+        shown.locator(".convtrace").evaluate(
+            """e => { const r = []; while (e && e !== document.body) { const c = getComputedStyle(e); r.push([e.className, c.contain, c.overflow, c.transform, c.position].join(' | ')); e = e.parentElement; } return r.join('\\n'); }"""
+        )
+    )
 
 
 def test_a_trace_and_a_receipt_show_themselves_in_frames(page: Page) -> None:
@@ -172,7 +176,11 @@ def test_a_trace_and_a_receipt_show_themselves_in_frames(page: Page) -> None:
         heading(frame, "conv1[0,0,0,0] = 24")
         page.screenshot(path=f"/tmp/x/nb/frame{cell}.png")
         print(frame.locator(".convtrace").evaluate("e => getComputedStyle(e).backgroundColor"))
-    print(page.evaluate("() => [getComputedStyle(document.documentElement).colorScheme, document.body.dataset.jpThemeLight, getComputedStyle(document.querySelector('iframe')).colorScheme]"))
+    print(
+        page.evaluate(
+            "() => [getComputedStyle(document.documentElement).colorScheme, document.body.dataset.jpThemeLight, getComputedStyle(document.querySelector('iframe')).colorScheme]"
+        )
+    )
 
 
 def test_two_views(page: Page) -> None:

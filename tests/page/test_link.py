@@ -110,7 +110,9 @@ def test_the_link_and_the_code_are_copied(open_page: Open, file: Path) -> None:
     assert copied == msgspec.to_builtins(receipt_document(trace.why("conv1[0,0,0,0]")))
 
 
-def test_a_frame_without_an_address_still_works(open_page: Open, file: Path, tmp_path: Path) -> None:
+def test_a_frame_without_an_address_still_works(
+    open_page: Open, file: Path, tmp_path: Path
+) -> None:
     from html import escape
 
     frame = escape(file.read_text(encoding="utf-8"))

@@ -53,9 +53,7 @@ def worked_out(page: Page) -> list[float]:
     if "How many rows" in question:
         return shape(question)
     kernels = grids(page, "kernel")
-    products = [
-        read * kernel.flatten() for read, kernel in zip(window(page), kernels, strict=True)
-    ]
+    products = [read * kernel.flatten() for read, kernel in zip(window(page), kernels, strict=True)]
     if "question mark" in question:
         shown = page.get_by_role("grid", name="products").locator("td").all_inner_texts()
         hidden = [n for n, text in enumerate(shown) if text.strip() == "?"]
@@ -150,7 +148,7 @@ def test_a_link_gives_the_same_exercise(open_page: Open, file: Path) -> None:
     page = open_page(file)
     page.get_by_role("button", name="Try it yourself").click()
     page.get_by_label("Level").select_option("2")
-    page.wait_for_function("location.hash.includes('practice=2.')")
+    page.wait_for_function("() => location.hash.includes('practice=2.')")
     fragment = page.evaluate("location.hash")
     other = open_page(file, fragment=fragment)
     for reader in (page, other):

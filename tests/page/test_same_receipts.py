@@ -113,7 +113,8 @@ def receipts_of(program: Page, trace: Trace) -> dict[str, Any]:
     steps = [[name, list(step.shape)] for name, step in trace.steps.items()]
     found = program.evaluate(
         """([text, steps]) => {
-          const { state, remove } = window.program.mount(document.createElement("div"), JSON.parse(text));
+          const place = document.createElement("div");
+          const { state, remove } = window.program.mount(place, JSON.parse(text));
           const said = (key, value) => typeof value === "number" && !Number.isFinite(value)
             ? (Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity") : value;
           const found = {};

@@ -85,6 +85,14 @@ def test_a_name_cannot_leave_its_text(name: str) -> None:
     assert document(content)["title"] == name
 
 
+def test_the_first_receipt_is_there_as_text_without_the_program() -> None:
+    trace = run_stack(DemoOptions())
+    trace_text = trace.why("conv1[0,0,0,0]").text(lang="en")
+    content = page_html(trace_page(trace), first=trace.why("conv1[0,0,0,0]"))
+    ((_, text),) = parts(content, "pre")
+    assert text == trace_text
+
+
 def test_the_same_trace_gives_the_same_bytes() -> None:
     assert demo_page() == demo_page()
 

@@ -47,9 +47,7 @@ def test_long_and_equal_names_stay_apart_and_short_enough() -> None:
     assert taken[-1] != "History"
 
 
-@pytest.mark.parametrize(
-    "name", ["=1+1", "+cmd", "-2", "@SUM(A1)", "\t=1", "conv[1]/x:y", "''", ""]
-)
+@pytest.mark.parametrize("name", ["=1+1", "+cmd", "-2", "@SUM(A1)", "\t=1", "conv[1]/x:y", ""])
 def test_no_name_of_a_sheet_is_a_formula_or_forbidden(name: str) -> None:
     taken = SheetNames().take(name)
     assert taken

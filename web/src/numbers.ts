@@ -164,13 +164,25 @@ function reading(shown: Shown): Decimal | null {
 
 /** The shortest decimal that identifies a float32 (if it is one) or a float64. */
 export function shortest(value: number, narrow: boolean): Decimal {
-  if (narrow && Math.fround(value) === value) {
-    for (let digits = 1; digits <= 9; digits += 1) {
-      const text = value.toPrecision(digits);
-      if (Math.fround(Number(text)) === value) return readDecimal(text);
-    }
+  if (!narrow || Math.fround(value) !== value) return readDecimal(String(value));
+  let found = known.get(value);
+  if (!found) {
+    if (known.size > MOST_KNOWN) known.clear();
+    known.set(value, (found = shortestFloat32(value)));
   }
-  return readDecimal(String(value));
+  return found;
+}
+
+/** A view asks for the same numbers several times: for the scale, the text, the accessible name. */
+const known = new Map<number, Decimal>();
+const MOST_KNOWN = 5000;
+
+function shortestFloat32(value: number): Decimal {
+  for (let digits = 1; digits < 9; digits += 1) {
+    const text = value.toPrecision(digits);
+    if (Math.fround(Number(text)) === value) return readDecimal(text);
+  }
+  return readDecimal(value.toPrecision(9));
 }
 
 /** Whether rounding would save nothing: the mark is as long as the digit that it replaces. */

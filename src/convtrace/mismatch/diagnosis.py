@@ -27,7 +27,7 @@ from convtrace.mismatch.whole import linear_whole, whole
 
 Array = NDArray[Any]
 
-BLATANT = 100.0
+BLATANT = 4.0
 """Times its bound that an element has to be off for a float32 reference to tell."""
 
 ENOUGH = 10.0

@@ -104,7 +104,7 @@ def trace_html(
     page = trace_page(
         trace, lang=lang, theme=theme, start=start, steps=steps, budget=budget, title=title
     )
-    return page_html(page, playground=playground)
+    return page_html(page, first=trace.why(page.start), playground=playground)
 
 
 def trace_page(
@@ -170,7 +170,8 @@ def receipt_html(receipt: Receipt, *, lang: str = "en", theme: str = "light") ->
             start=document.address,
             budget=None,
             wanted=0,
-        )
+        ),
+        first=receipt,
     )
 
 
@@ -182,11 +183,19 @@ def page_messages() -> dict[str, dict[str, str]]:
     }
 
 
-def page_html(page: PageDocument, *, ask: str | None = None, playground: bool = False) -> bytes:
+def page_html(
+    page: PageDocument,
+    *,
+    first: Receipt | None = None,
+    ask: str | None = None,
+    playground: bool = False,
+) -> bytes:
     """Write the file of a page.
 
     Args:
         page: What it shows.
+        first: The receipt that is shown first. It is written out as text, so that it is read
+            before the program runs, and where none may run.
         ask: Where a page of `convtrace serve` asks for more numbers; None: nowhere.
         playground: Whether it begins with the playground open.
     """
@@ -211,13 +220,24 @@ def page_html(page: PageDocument, *, ask: str | None = None, playground: bool = 
         [
             head,
             style,
-            f'</style>\n</head>\n<body>\n<div id="convtrace"{live}></div>\n'.encode(),
+            f'</style>\n</head>\n<body>\n<div id="convtrace"{live}>'.encode(),
+            b"" if first is None else _still(page, first),
+            b"</div>\n",
             b'<script type="application/json" id="convtrace-document">',
             document,
             b'</script>\n<script type="module">',
             script,
             b"</script>\n</body>\n</html>\n",
         ]
+    )
+
+
+def _still(page: PageDocument, receipt: Receipt) -> bytes:
+    """Write a receipt as text that stands until the program takes its place."""
+    theme = f' data-theme="{page.theme}"' if page.theme else ""
+    text = html.escape(receipt.text(lang=page.lang))
+    return (
+        f'<div class="convtrace still" lang="{page.lang}"{theme}><pre>{text}</pre></div>'.encode()
     )
 
 

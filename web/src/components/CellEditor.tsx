@@ -16,26 +16,26 @@ export interface CellEditorProps {
 }
 
 export function CellEditor({ state, address, value, typed, onDone }: CellEditorProps) {
-  const before = identify(value, true).text;
-  const [text, setText] = useState(typed ?? before);
+  const [before] = useState(Number(value));
+  const [text, setText] = useState(typed ?? identify(value, true).text);
   const field = useRef<HTMLInputElement>(null);
   const done = useRef(false);
   const number = readTyped(text);
-  useLayoutEffect(() => {
-    field.current!.focus({ preventScroll: true });
-    if (typed === null) field.current!.select();
-  }, []);
-
   const put = (next: string): void => {
     const typedNumber = readTyped(next);
     setText(next);
     if (typedNumber !== null) state.playground.peek()?.edit(address, typedNumber, address);
   };
+  useLayoutEffect(() => {
+    field.current!.focus({ preventScroll: true });
+    if (typed === null) field.current!.select();
+    else put(typed);
+  }, []);
   const finish = (keep: boolean, focus: boolean): void => {
     if (done.current) return;
     done.current = true;
     const play = state.playground.peek();
-    if (!keep && readTyped(text) !== readTyped(before)) play?.edit(address, readTyped(before)!, address);
+    if (!keep) play?.edit(address, before, address);
     play?.history.settle();
     onDone(focus);
   };
@@ -46,7 +46,7 @@ export function CellEditor({ state, address, value, typed, onDone }: CellEditorP
         type="text"
         inputMode="decimal"
         autocomplete="off"
-        size={Math.max(text.length, 3)}
+        size={Math.max(text.length, 1)}
         aria-label={state.say("page.playground.edit", { address })}
         aria-invalid={number === null}
         value={text}

@@ -26,8 +26,10 @@ export function Code({ state }: { state: State }) {
             </button>
           ))}
         </div>
-        <Copy state={state} label={say("page.code.copy")} text={() => text} />
-        <Copy state={state} label={say("page.code.link")} text={() => linkOf(state)} />
+        <div class="switches">
+          <Copy state={state} label={say("page.code.copy")} text={() => text} />
+          <Copy state={state} label={say("page.code.link")} text={() => linkOf(state)} />
+        </div>
       </div>
       <pre tabIndex={0} aria-label={say(`page.code.${form}`)}>
         {text}
@@ -61,11 +63,13 @@ function Copy({ state, label, text }: CopyProps) {
   const copy = async (): Promise<void> => {
     const found = text()!;
     try {
+      // Frames, as of notebooks, are seldom allowed to; and the browser complains of the attempt.
+      if (globalThis.self !== globalThis.top) throw new Error("in a frame");
       await navigator.clipboard.writeText(found);
       setSaid(state.say("page.code.copied"));
       setShown(null);
     } catch {
-      // Without leave to use the clipboard (a frame, an old browser): shown, to be copied by hand.
+      // Without leave to use the clipboard: shown, to be copied by hand.
       setSaid(state.say("page.code.by_hand"));
       setShown(found);
     }

@@ -37,6 +37,8 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
   const settings = play.draft.value ?? stack.settings;
   const problems = play.problems.value;
   const explains = useId();
+  // Where there is little room, the numbers come first: they are what one edits most.
+  const [open, setOpen] = useState(() => globalThis.matchMedia("(min-width: 40rem)").matches);
   useUndoKeys(section, play);
   const set = (next: Settings, tag: string | null = null): void => play.set(next, tag);
   const setLayer = (n: number, change: Partial<LayerSettings>, tag: string): void =>
@@ -50,21 +52,9 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
       <div class="tools">
         <h2>{say("page.playground.title")}</h2>
         <div class="switches">
-          <button type="button" disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
-            {say("page.playground.add")}
+          <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
+            {say("page.playground.settings")}
           </button>
-          <button
-            type="button"
-            disabled={settings.layers.length < 2}
-            onClick={() => set({ ...settings, layers: settings.layers.slice(0, -1) })}
-          >
-            {say("page.playground.remove")}
-          </button>
-          {[stack.input, ...stack.weights].some((given) => given.preset === "random") && (
-            <button type="button" onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
-              {say("page.playground.draw")}
-            </button>
-          )}
           <button type="button" disabled={!play.history.canUndo.value && !play.draft.value} onClick={() => play.undo()}>
             {say("page.playground.undo")}
           </button>
@@ -77,64 +67,86 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
         </div>
       </div>
       <p class="hint">{say("page.playground.hint")}</p>
-      <div class="setting" role="group" aria-label={input}>
-        <div class="of">{input}</div>
-        <div class="fields">
-          <ChoiceField
-            label={say("page.playground.axes")}
-            of={input}
-            value={String(axes)}
-            options={[["1", say("page.playground.one_d")], ["2", say("page.playground.two_d")]]}
-            onChange={(count) => set(withAxes(settings, Number(count)))}
-          />
-          <NumberField
-            state={state}
-            label={say("page.playground.channels_in")}
-            of={input}
-            values={[settings.channels]}
-            limits={LIMITS.input}
-            problem={problem(-1, "input")}
-            onChange={([channels]) => set({ ...settings, channels: channels! }, "input")}
-          />
-          {settings.size.map((size, axis) => (
-            <NumberField
-              key={`${axes} ${axis}`}
+      {open && (
+        <>
+          <div class="setting" role="group" aria-label={input}>
+            <div class="of">{input}</div>
+            <div class="fields">
+              <ChoiceField
+                label={say("page.playground.axes")}
+                of={input}
+                value={String(axes)}
+                options={[["1", say("page.playground.one_d")], ["2", say("page.playground.two_d")]]}
+                onChange={(count) => set(withAxes(settings, Number(count)))}
+              />
+              <NumberField
+                state={state}
+                label={say("page.playground.channels_in")}
+                of={input}
+                values={[settings.channels]}
+                limits={LIMITS.input}
+                problem={problem(-1, "input")}
+                onChange={([channels]) => set({ ...settings, channels: channels! }, "input")}
+              />
+              {settings.size.map((size, axis) => (
+                <NumberField
+                  key={`${axes} ${axis}`}
+                  state={state}
+                  label={say(`page.playground.${axes === 1 ? "positions" : axis ? "columns" : "rows"}`)}
+                  of={input}
+                  values={[size]}
+                  limits={LIMITS.size}
+                  problem={problem(-1, "size")}
+                  onChange={([value]) =>
+                    set({ ...settings, size: settings.size.map((old, n) => (n === axis ? value! : old)) }, `size ${axis}`)}
+                />
+              ))}
+              <ChoiceField
+                label={say("page.playground.numbers")}
+                of={input}
+                value={stack.input.preset}
+                options={shownPresets(INPUTS, stack.input.preset).map((name) => [name, say(`page.playground.inputs.${name}`)])}
+                onChange={(preset) => play.put(withInput(stack, preset))}
+              />
+              <ImageField state={state} play={play} />
+            </div>
+          </div>
+          {settings.layers.map((_, n) => (
+            <Layer
+              key={n}
               state={state}
-              label={say(`page.playground.${axes === 1 ? "positions" : axis ? "columns" : "rows"}`)}
-              of={input}
-              values={[size]}
-              limits={LIMITS.size}
-              problem={problem(-1, "size")}
-              onChange={([value]) =>
-                set({ ...settings, size: settings.size.map((old, n) => (n === axis ? value! : old)) }, `size ${axis}`)}
+              play={play}
+              settings={settings}
+              n={n}
+              problems={problems}
+              explains={explains}
+              onChange={(change, field) => setLayer(n, change, `${n} ${field}`)}
             />
           ))}
-          <ChoiceField
-            label={say("page.playground.numbers")}
-            of={input}
-            value={stack.input.preset}
-            options={shownPresets(INPUTS, stack.input.preset).map((name) => [name, say(`page.playground.inputs.${name}`)])}
-            onChange={(preset) => play.put(withInput(stack, preset))}
-          />
-          <ImageField state={state} play={play} />
-        </div>
-      </div>
-      {settings.layers.map((_, n) => (
-        <Layer
-          key={n}
-          state={state}
-          play={play}
-          settings={settings}
-          n={n}
-          problems={problems}
-          explains={explains}
-          onChange={(change, field) => setLayer(n, change, `${n} ${field}`)}
-        />
-      ))}
+          <div class="switches">
+              <button type="button" disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
+                {say("page.playground.add")}
+              </button>
+              <button
+                type="button"
+                disabled={settings.layers.length < 2}
+                onClick={() => set({ ...settings, layers: settings.layers.slice(0, -1) })}
+              >
+                {say("page.playground.remove")}
+              </button>
+              {[stack.input, ...stack.weights].some((given) => given.preset === "random") && (
+                <button type="button" onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
+                  {say("page.playground.draw")}
+                </button>
+              )}
+          </div>
+        </>
+      )}
       <div id={explains} class="problems" role="status">
         {problems.map((one, n) => (
           <ProblemText key={n} state={state} settings={settings} problem={one} />
         ))}
+        {problems.length > 0 && <p class="hint">{say("page.playground.still")}</p>}
       </div>
     </section>
   );

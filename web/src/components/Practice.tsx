@@ -14,7 +14,6 @@ import { CellScale } from "../text";
 import { readTyped } from "../typed";
 import { Grid } from "./Grid";
 import { ReceiptView } from "./ReceiptView";
-import { Strip } from "./Strip";
 
 /** Hints there are of each kind. */
 const HINTS = { output: 3, product: 1, shape: 2 } as const;
@@ -73,7 +72,7 @@ function Sheets({ state, which }: { state: State; which: Which }) {
       {exercise.kind === "shape" ? (
         <ShapeHints state={state} exercise={exercise} hints={over ? most : hints} />
       ) : (
-        <Picture state={state} exercise={exercise} hints={hints} />
+        !over && <Picture state={state} exercise={exercise} hints={hints} />
       )}
       <form
         onSubmit={(event) => {
@@ -134,7 +133,6 @@ function Sheets({ state, which }: { state: State; which: Which }) {
       </div>
       {over && (
         <>
-          <Strip state={state} />
           <ReceiptView state={state} />
         </>
       )}
@@ -160,6 +158,7 @@ function questionText({ say, source }: State, exercise: Exercise): string {
     return say("page.practice.ask.product", { ...words, channel: receipt.channels[Math.floor(exercise.product / (receipt.products.length / receipt.channels.length))] });
   }
   return [
+    say("page.practice.ask.window"),
     ...(layer.padding.some((size) => size > 0) ? [say("page.practice.ask.padding")] : []),
     ...(layer.bias ? [say("page.practice.ask.bias", words)] : []),
     say("page.practice.ask.output", words),
