@@ -16,7 +16,7 @@ import convtrace as ct
 from benchmarks.timing import Timing, interleave
 from convtrace.exercises import worksheets
 from convtrace.models.digits import digit, digits
-from convtrace.render.worksheet_files import worksheets_html, worksheets_pdf
+from convtrace.render.worksheet.files import worksheets_html, worksheets_pdf
 
 TARGETS = {
     "receipt, .svg": 0.02,

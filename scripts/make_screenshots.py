@@ -43,6 +43,8 @@ class Shot:
         start: Address of the number that is shown.
         theme: `light` or `dark`.
         opens: Which of the questions below the receipt is opened, counted from 0.
+        link: Fragment of the address: a playground, an exercise.
+        presses: Buttons that are pressed, as selectors.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Shot:
     start: str
     theme: str = "light"
     opens: int | None = None
+    link: str = ""
+    presses: tuple[str, ...] = ()
 
 
 SHOTS = (
@@ -60,6 +64,15 @@ SHOTS = (
     Shot("page-digits", "digits", "projector", "conv2[0,5,3,3]"),
     Shot("page-shares", "digits", "laptop", "fc[0,8]", opens=0),
     Shot("page-pixel", "demo", "laptop", "input[0,0,1,1]"),
+    Shot("page-playground", "demo", "laptop", "conv1[0,0,0,0]", presses=(".bar-of-tools button",)),
+    Shot(
+        "page-practice",
+        "demo",
+        "laptop",
+        "conv1[0,0,0,0]",
+        link="#v=1&practice=2.3",
+        presses=(".practice form button:last-child",) * 2,
+    ),
 )
 
 
@@ -79,8 +92,10 @@ def take(browser: Browser, shot: Shot, file: Path) -> bytes:
     """Take one picture."""
     width, height = SIZES[shot.size]
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(file.as_uri())
+    page.goto(file.as_uri() + shot.link)
     page.wait_for_selector("h1")
+    for selector in shot.presses:
+        page.locator(selector).first.click()
     if shot.opens is not None:
         page.locator("summary").nth(shot.opens).click()
         page.locator("summary").nth(shot.opens).scroll_into_view_if_needed()

@@ -20,8 +20,8 @@ from convtrace.commands import worksheet as command
 from convtrace.errors import UsageError
 from convtrace.exercises import KINDS, worksheets
 from convtrace.render.drawing.scene import Box, Label, Scene
-from convtrace.render.worksheet import PAGE, Exercise, Worksheet, pages
-from convtrace.render.worksheet_files import worksheets_html, worksheets_pdf
+from convtrace.render.worksheet.files import worksheets_html, worksheets_pdf
+from convtrace.render.worksheet.sheet import PAGE, Exercise, Worksheet, pages
 
 LEVELS = (1, 2, 3)
 

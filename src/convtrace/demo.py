@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from convtrace.errors import ShapeError, UsageError
 from convtrace.models.stack import WEIGHTS, Layer, build_stack
-from convtrace.render.code import stack_code
+from convtrace.render.code.script import stack_code
 
 if TYPE_CHECKING:
     from rich.console import Console

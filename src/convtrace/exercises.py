@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from convtrace.errors import UsageError
 from convtrace.frontends.arrays import from_arrays
-from convtrace.render.worksheet import Exercise, Kind, Worksheet
+from convtrace.render.worksheet.sheet import Exercise, Kind, Worksheet
 
 KINDS: tuple[Kind, ...] = (
     "output",

@@ -21,10 +21,16 @@ import convtrace as ct
 from convtrace.errors import MissingDependencyError, OutOfRangeError, UsageError
 from convtrace.graph import Trace
 from convtrace.render import font_files
-from convtrace.render.animation import LAST, trace_animated_svg, trace_apng, trace_gif, trace_webp
-from convtrace.render.animation_film import make_film
-from convtrace.render.animation_parts import Film
-from convtrace.render.animation_raster import Raster
+from convtrace.render.animation.files import (
+    LAST,
+    trace_animated_svg,
+    trace_apng,
+    trace_gif,
+    trace_webp,
+)
+from convtrace.render.animation.film import make_film
+from convtrace.render.animation.parts import Film
+from convtrace.render.animation.raster import Raster
 from convtrace.render.drawing.scene import Label
 from convtrace.render.drawing.theme import LIGHT
 

@@ -20,11 +20,11 @@ import convtrace as ct
 from convtrace.demo import DemoOptions, run_stack
 from convtrace.exercises import worksheets
 from convtrace.graph import Trace
-from convtrace.render.animation import trace_animated_svg
-from convtrace.render.code_files import FRAMEWORKS, receipt_py, trace_py
-from convtrace.render.sheet import trace_xlsx
+from convtrace.render.animation.files import trace_animated_svg
+from convtrace.render.code.files import FRAMEWORKS, receipt_py, trace_py
+from convtrace.render.sheet.files import trace_xlsx
 from convtrace.render.terms_csv import receipt_csv
-from convtrace.render.worksheet_files import worksheets_html
+from convtrace.render.worksheet.files import worksheets_html
 
 GOLDENS = Path(__file__).parent / "goldens" / "artefacts"
 

@@ -25,7 +25,7 @@ from convtrace.errors import UsageError
 from convtrace.graph import Trace
 from convtrace.models.digits import digit, digits
 from convtrace.receipt import Receipt
-from convtrace.render.code_files import FRAMEWORKS, receipt_py, trace_py
+from convtrace.render.code.files import FRAMEWORKS, receipt_py, trace_py
 
 RUN_EACH = """
 import contextlib, io, json, sys

@@ -20,7 +20,7 @@ import convtrace as ct
 from convtrace.demo import DemoOptions, run_stack
 from convtrace.errors import UsageError
 from convtrace.models.digits import digit, digits
-from convtrace.render.sheet import trace_xlsx
+from convtrace.render.sheet.files import trace_xlsx
 
 # PyTorch says once that uneven 'same' padding costs it a copy.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")

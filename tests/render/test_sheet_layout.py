@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from convtrace.render.sheet_layout import (
+from convtrace.render.sheet.layout import (
     LONGEST_NAME,
     Layout,
     SheetNames,

@@ -99,7 +99,7 @@ def worksheet(
     from convtrace.commands.progress import Progress
     from convtrace.exercises import worksheets
     from convtrace.render.table import missing
-    from convtrace.render.worksheet_files import worksheets_html, worksheets_pdf
+    from convtrace.render.worksheet.files import worksheets_html, worksheets_pdf
 
     language = choose_language(lang)
     with Progress(say("worksheet.progress", language)):

@@ -84,7 +84,7 @@ def trace_svg(
     }
     common: dict[str, Any] = {"lang": lang, "theme": theme, "step": step, "width": width}
     if moves:
-        from convtrace.render.animation import trace_animated_svg
+        from convtrace.render.animation.files import trace_animated_svg
 
         return trace_animated_svg(trace, **common, **chosen)
     return _still(trace, figure=figure, **common, **chosen)

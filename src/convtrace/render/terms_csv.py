@@ -17,7 +17,7 @@ from convtrace.address import Address
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
 from convtrace.receipt import Receipt
-from convtrace.render.sheet_layout import MOST_ROWS, harmless
+from convtrace.render.sheet.layout import MOST_ROWS, harmless
 from convtrace.step import Number
 
 HEAD = ("address", "channel", "source", "value", "weight_address", "weight", "product", "reported")

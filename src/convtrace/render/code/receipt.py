@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.receipt import Receipt
-from convtrace.render.code_dialect import Dialect
-from convtrace.render.code_text import call, comment, docstring, quoted
+from convtrace.render.code.dialect import Dialect
+from convtrace.render.code.text import call, comment, docstring, quoted
 from convtrace.render.look import name as printable
 from convtrace.rules.conv import Window
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from convtrace.render.code_dialect import arithmetic, kind_of, pool_settings, spatial
-from convtrace.render.code_text import call
+from convtrace.render.code.dialect import arithmetic, kind_of, pool_settings, spatial
+from convtrace.render.code.text import call
 from convtrace.step import Step
 
 _UNARY = {

@@ -92,7 +92,7 @@ def pages(sheets: Sequence[Worksheet], lang: str) -> Iterator[Scene]:
 
 
 def _sheet(sheet: Worksheet, lang: str, *, solved: bool) -> Iterator[Scene]:
-    from convtrace.render.worksheet_exercises import draw
+    from convtrace.render.worksheet.exercises import draw
 
     pen = Pen(LIGHT, Look(lang, digits=None))
     header = _TITLE if solved else _TITLE + _NAME

@@ -13,7 +13,7 @@ from convtrace.render.drawing.scene import Box, Label, Scene
 from convtrace.render.drawing.theme import parse
 from convtrace.render.fonts import family_for
 from convtrace.render.svg import svg
-from convtrace.render.worksheet import PAGE, Worksheet, pages
+from convtrace.render.worksheet.sheet import PAGE, Worksheet, pages
 
 _STYLE = """\
 @page { size: A4; margin: 0 }

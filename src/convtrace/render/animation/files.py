@@ -22,9 +22,9 @@ from typing import Any
 
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
-from convtrace.render.animation_film import make_film
-from convtrace.render.animation_parts import Film
-from convtrace.render.animation_raster import CLEAR, Raster
+from convtrace.render.animation.film import make_film
+from convtrace.render.animation.parts import Film
+from convtrace.render.animation.raster import CLEAR, Raster
 from convtrace.render.drawing.scene import MM, Scene
 from convtrace.render.drawing.theme import theme_of
 from convtrace.render.svg import elements, svg
@@ -242,7 +242,7 @@ def _pillow(
 def _video(
     film: Film, form: str, lang: str, theme: str, width: int | None, seconds: float
 ) -> bytes:
-    from convtrace.render.animation_video import video
+    from convtrace.render.animation.video import video
 
     _check_seconds(seconds)
     raster = Raster(film, theme_of(theme), lang, _scale(film, width), even=True)

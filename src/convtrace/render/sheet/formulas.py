@@ -15,7 +15,7 @@ from types import MappingProxyType
 from convtrace.address import Address
 from convtrace.geometry import taps
 from convtrace.receipt import Receipt, Term
-from convtrace.render.sheet_layout import Cell, reference
+from convtrace.render.sheet.layout import Cell, reference
 from convtrace.rules.reach import window_axes
 from convtrace.step import Number, Step
 

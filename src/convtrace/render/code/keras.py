@@ -7,13 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from convtrace.render.code_dialect import (
+from convtrace.render.code.dialect import (
     arithmetic,
     is_simple_pool,
     kind_of,
     pool_settings,
 )
-from convtrace.render.code_text import call
+from convtrace.render.code.text import call
 from convtrace.step import Step
 
 _NOTES = """\

@@ -13,8 +13,8 @@ from convtrace.address import Address
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
 from convtrace.receipt import Receipt
-from convtrace.render.sheet_formulas import LONGEST_FORMULA, formula
-from convtrace.render.sheet_layout import GUIDE, Cell, Layout, SheetNames
+from convtrace.render.sheet.formulas import LONGEST_FORMULA, formula
+from convtrace.render.sheet.layout import GUIDE, Cell, Layout, SheetNames
 from convtrace.step import Number, Step, Value
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.receipt import Receipt
-from convtrace.render.animation_parts import Band, Field, Film, Place
+from convtrace.render.animation.parts import Band, Field, Film, Place
 from convtrace.render.drawing.measure import width_of
 from convtrace.render.drawing.pen import BODY, HEAD, RESULT, SMALL, Pen, hatching
 from convtrace.render.drawing.scene import Box, Label, Shape

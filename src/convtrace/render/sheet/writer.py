@@ -10,8 +10,8 @@ import numpy as np
 
 from convtrace.catalog import say
 from convtrace.render.look import name as printable
-from convtrace.render.sheet_book import Book
-from convtrace.render.sheet_layout import GUIDE, Layout, harmless
+from convtrace.render.sheet.book import Book
+from convtrace.render.sheet.layout import GUIDE, Layout, harmless
 
 _FILLS = {"input": "#CFE5F3", "kernel": "#FBE8C4", "output": "#C7E9DE", "frozen": "#E4E4E4"}
 """Grounds of the cells: tints of the colours that mean input, kernel, output, and grey."""

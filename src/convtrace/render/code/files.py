@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
 from convtrace.receipt import Receipt
-from convtrace.render.code_dialect import Dialect, kind_of
-from convtrace.render.code_jax import Jax
-from convtrace.render.code_keras import Keras
-from convtrace.render.code_numpy import NumPy
-from convtrace.render.code_receipt import receipt_lines
-from convtrace.render.code_text import Identifiers, call, comment, docstring, names_used, quoted
-from convtrace.render.code_torch import Torch
+from convtrace.render.code.dialect import Dialect, kind_of
+from convtrace.render.code.jax import Jax
+from convtrace.render.code.keras import Keras
+from convtrace.render.code.numpy import NumPy
+from convtrace.render.code.receipt import receipt_lines
+from convtrace.render.code.text import Identifiers, call, comment, docstring, names_used, quoted
+from convtrace.render.code.torch import Torch
 from convtrace.step import Step, Value
 
 FRAMEWORKS: Mapping[str, Dialect] = MappingProxyType(

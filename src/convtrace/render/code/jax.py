@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from convtrace.render.code_dialect import is_simple_pool, kind_of, pool_settings, spatial
-from convtrace.render.code_numpy import common
-from convtrace.render.code_text import call
+from convtrace.render.code.dialect import is_simple_pool, kind_of, pool_settings, spatial
+from convtrace.render.code.numpy import common
+from convtrace.render.code.text import call
 from convtrace.step import Step
 
 _AXES = "DHW"

@@ -15,7 +15,7 @@ from convtrace.render.drawing.grid import Cell, Frame, Measures, grid, numbered
 from convtrace.render.drawing.pen import SMALL, Pen
 from convtrace.render.drawing.scene import Block, Label, Stroke, below, beside, padded
 from convtrace.render.numbers import show
-from convtrace.render.worksheet import Exercise
+from convtrace.render.worksheet.sheet import Exercise
 from convtrace.rules.conv import axes_of, channel_counts
 from convtrace.step import Number, Value
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw
 
-from convtrace.render.animation_parts import Film
+from convtrace.render.animation.parts import Film
 from convtrace.render.drawing.scene import Box, Label, Shape, Stroke
 from convtrace.render.drawing.theme import Theme, mix, parse
 from convtrace.render.font_files import font

@@ -9,8 +9,8 @@ import numpy as np
 from convtrace.address import Address
 from convtrace.errors import OutOfRangeError, UsageError
 from convtrace.graph import Trace
-from convtrace.render.animation_frames import Stage
-from convtrace.render.animation_parts import Band, Film, Place
+from convtrace.render.animation.frames import Stage
+from convtrace.render.animation.parts import Band, Film, Place
 from convtrace.render.drawing.pen import Pen
 from convtrace.render.drawing.theme import theme_of
 from convtrace.render.look import Look

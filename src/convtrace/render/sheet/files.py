@@ -16,9 +16,9 @@ import xlsxwriter  # pyright: ignore[reportMissingTypeStubs]  # it ships none
 from convtrace.address import Address
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
-from convtrace.render.sheet_book import Book
-from convtrace.render.sheet_layout import MOST_COLUMNS, MOST_ROWS, Layout
-from convtrace.render.sheet_writer import Writer
+from convtrace.render.sheet.book import Book
+from convtrace.render.sheet.layout import MOST_COLUMNS, MOST_ROWS, Layout
+from convtrace.render.sheet.writer import Writer
 
 MOST_FORMULAS, MOST_TERMS, MOST_CELLS = 50_000, 1_500_000, 500_000
 """Sizes that a spreadsheet program still opens and recomputes in a few seconds."""

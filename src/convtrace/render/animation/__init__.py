@@ -1,0 +1,1 @@
+"""The window walking over the input, as moving pictures."""

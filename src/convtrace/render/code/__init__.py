@@ -1,0 +1,1 @@
+"""Programs that compute again what a receipt or a stack shows."""

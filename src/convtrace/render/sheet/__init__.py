@@ -1,0 +1,1 @@
+"""Spreadsheets with live formulas."""

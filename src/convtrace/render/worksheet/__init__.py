@@ -1,0 +1,1 @@
+"""Exercises for paper, with answer keys."""
