@@ -98,7 +98,7 @@ def take(browser: Browser, shot: Shot, file: Path) -> bytes:
         page.locator(selector).first.click()
     if shot.opens is not None:
         page.locator("summary").nth(shot.opens).click()
-        page.locator("summary").nth(shot.opens).scroll_into_view_if_needed()
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
         page.mouse.move(0, 0)
     content = page.screenshot()
     page.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ AXE = Path(__file__).resolve().parents[1] / "web" / "node_modules" / "axe-core" 
 
 def number(text: str) -> float:
     """Read the number of a name such as `conv1[0,0,0,0] = −24`."""
-    found = text.rsplit(" = ", 1)[1].split(",")[0].split(" ")[0]
+    found = re.split("[, ]", text.rpartition(" = ")[2], maxsplit=1)[0]
     return float(found.replace("−", "-").replace("∞", "inf"))
 
 

@@ -15,8 +15,8 @@ from convtrace.catalog import LANGUAGES, STRICT_VARIABLE, choose_language, messa
 from convtrace.errors import UsageError
 
 SOURCE = Path(convtrace.__file__).parent
-SAME = re.compile(r"(\{\w+\}|[^A-Za-z{}]|[A-Z]+\b)*")
-"""Messages without words of their own, or with acronyms only, may be equal in both languages."""
+SAME = re.compile(r"(\{\w+\}|[^A-Za-z{}]|[A-Z]+\b|PyTorch|LaTeX)*")
+"""Messages without words of their own, or with names only, may be equal in both languages."""
 
 
 def placeholders(message: str) -> set[str]:

@@ -147,10 +147,15 @@ def examples(markdown: str) -> Iterator[str]:
     for language, text in BLOCK.findall(markdown):
         if language == "console":
             yield from (
-                line.replace(" --lang ko", "") for line in re.findall(r"^\$ .*", text, re.MULTILINE)
+                re.sub(" --lang (en|ko)", "", line)
+                for line in re.findall(r"^\$ .*", text, re.MULTILINE)
             )
         elif language in ("python", "pycon", "sh"):
-            yield re.sub(r'^ *"""[^"]*"""$| *# .*$', "", text, flags=re.MULTILINE)
+            code = re.sub(r'^ *"""[^"]*"""$| *# .*$', "", text, flags=re.MULTILINE)
+            code = re.sub(r'(, )?(lang=)?"(en|ko)"', "", code)
+            if ">>> " in code:  # without what it prints: that is in the reader's language
+                code = "\n".join(re.findall(r"^(?:>>>|\.\.\.) .*", code, re.MULTILINE))
+            yield code
 
 
 def test_an_example_that_differs_is_found() -> None:

@@ -138,3 +138,24 @@ def test_tokens_differ_from_run_to_run(trace: ct.Trace, server: Server):
     other.close()
     assert other.token != server.token
     assert len(other.token) >= 32
+
+
+@pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x00\xff" * 99, b"GET\r\n\r\n", b"\x00", b""])
+def test_it_survives_what_is_no_request(server: Server, garbage: bytes):
+    with socket.create_connection((LOOPBACK, server.port), timeout=20) as connection:
+        connection.sendall(garbage)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
+    assert request(server, "GET", f"/?token={server.token}")[0] == 200
+
+
+def test_it_stops_while_a_browser_keeps_its_connection(trace: ct.Trace):
+    served = Server(trace)
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    with contextlib.closing(HTTPConnection(LOOPBACK, served.port, timeout=20)) as kept:
+        assert send(kept, served, "GET", f"/?token={served.token}", None, None)[0] == 200
+        served.stop()
+        thread.join(timeout=20)
+        assert not thread.is_alive()

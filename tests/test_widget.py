@@ -1,13 +1,19 @@
 """The widget: the page's messages, and `selected`."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
 import torch
 
 import convtrace as ct
-from convtrace.errors import AddressError, OutOfRangeError, UnknownStepError
+from convtrace.errors import (
+    AddressError,
+    MissingDependencyError,
+    OutOfRangeError,
+    UnknownStepError,
+)
 from convtrace.widget import TraceWidget
 
 
@@ -75,3 +81,17 @@ def test_messages_of_others_are_left_alone(widget: TraceWidget, monkeypatch: pyt
 def test_its_numbers_are_asked_for_and_not_sent_along():
     trace = ct.trace(torch.nn.Conv2d(3, 64, 3), torch.randn(1, 3, 128, 128))
     assert len(trace.widget().page) < 1_000_000
+
+
+def test_without_its_extra_the_error_says_what_to_install(
+    trace: ct.Trace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delitem(sys.modules, "convtrace.widget")
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "convtrace\[widget\]"'):
+        trace.widget()
+
+
+def test_outputs_of_a_small_trace_stay_small(trace: ct.Trace):
+    assert len(trace._repr_html_()) < 300_000
+    assert len(trace.why("conv2d[0,0,0,0]")._repr_html_()) < 300_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,11 @@ class DemoOptions:
 
 
 def run_demo(
-    console: Console, lang: str | None = None, options: DemoOptions | None = None
+    console: Console,
+    lang: str | None = None,
+    options: DemoOptions | None = None,
+    *,
+    page: Callable[[Trace], str] | None = None,
 ) -> Trace:
     """Run the demo and print everything.
 
@@ -79,6 +83,8 @@ def run_demo(
         console: Where to print.
         lang: `en` or `ko`; None takes the locale's.
         options: What to run; the original example if None.
+        page: Writes the page of what ran, and returns what to say about it. That is said before
+            the last sentence, which is what all of it leads to.
 
     Returns:
         What ran.
@@ -116,6 +122,9 @@ def run_demo(
     console.print()
     console.print(descent(trace, top, chosen, console.width), highlight=False)
     console.print()
+    if page is not None:
+        console.print(page(trace), soft_wrap=True, highlight=False)
+        console.print()
     _tell_moral(tell, trace, top)
     return trace
 

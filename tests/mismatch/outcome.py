@@ -160,10 +160,12 @@ def mutations() -> Iterator[tuple[str, bool]]:
         )
 
     original = compare.compared
+    diagnosis, causes = "convtrace.mismatch.diagnosis", "convtrace.mismatch.causes"
     breaks: list[tuple[str, Any]] = [
         ("bounds a million times too wide", _everywhere("compared", loose)),
-        ("bounds a thousandth", _everywhere("compared", _narrow(original))),
-        ("no candidates", mock.patch("convtrace.mismatch.diagnosis.candidates", return_value=[])),
+        ("no lower precision known", mock.patch(f"{diagnosis}.possible", _no_precision)),
+        ("kernels never flipped", mock.patch(f"{causes}.kernel.reverse", lambda axes: _as_it_is)),
+        ("no candidates", mock.patch(f"{diagnosis}.candidates", return_value=[])),
         ("every survivor accepted", mock.patch.object(search.Judge, "accepts", return_value=True)),
         ("pairs never tried", mock.patch.object(search.Search, "pairs", return_value=[])),
     ]
@@ -177,14 +179,12 @@ def mutations() -> Iterator[tuple[str, bool]]:
         yield name, noticed
 
 
-def _narrow(original: Any) -> Any:
-    def narrow(*args: Any, **kwargs: Any) -> Any:
-        found = original(*args, **kwargs)
-        return type(found)(
-            found.observed, found.values, found.bound / 1e3, found.typical / 1e3, found.own
-        )
+def _no_precision(problem: Any, change: Any) -> bool:
+    return not change.id.startswith("precision.")
 
-    return narrow
+
+def _as_it_is(index: Any, shape: Any) -> Any:
+    return index
 
 
 def _everywhere(name: str, function: Any) -> Any:

@@ -119,7 +119,8 @@ def test_a_frame_without_an_address_still_works(
     outer = tmp_path / "outer.html"
     outer.write_text(
         "<!doctype html><meta charset=utf-8><h1>notebook</h1>"
-        f'<iframe sandbox="allow-scripts" style="width:100%;height:800px" srcdoc="{frame}"></iframe>',
+        '<iframe sandbox="allow-scripts" style="width:100%;height:800px" '
+        f'srcdoc="{frame}"></iframe>',
         encoding="utf-8",
     )
     inner = open_page(outer).frame_locator("iframe")

@@ -17,7 +17,7 @@ export function exactDecimal(value: number): Decimal {
 /** Read a decimal such as `-12.5e-3`. */
 export function readDecimal(text: string): Decimal {
   const [mantissa = "0", power = "0"] = text.toLowerCase().split("e");
-  const [before = "", after = ""] = mantissa.split(".");
+  const [before = "", after = ""] = mantissa.replace(/(\.\d*?)0+$/, "$1").split(".");
   return normal({ digits: BigInt(before + after || "0"), exponent: Number(power) - after.length });
 }
 

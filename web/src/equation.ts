@@ -71,6 +71,8 @@ export interface Equation {
 /** Largest grid that is drawn cell by cell: more rows or columns go to a canvas. */
 const MOST_ROWS = 9;
 const MOST_COLUMNS = 9;
+/** Rows that are shown at once, however small they are. */
+const MOST_CHANNELS = 6;
 /** Features of a linear layer stand in rows of so many. */
 const FEATURES = 5;
 
@@ -98,7 +100,7 @@ export function equationOf(network: Network, receipt: ReceiptDocument, choice: C
   const inputCells = window && cells ? sizeOf(extentOf(window)) : 0;
   const most = Math.max(1, Math.floor(choice.cells / (inputCells + 3 * each + 6)));
   const from = Math.min(choice.from, Math.max(count - 1, 0));
-  const places = order.slice(from, from + Math.min(most, 8));
+  const places = order.slice(from, from + Math.min(most, MOST_CHANNELS));
   const shown = new Set(places);
   const hidden = receipt.products.filter((_, n) => !shown.has(Math.floor(n / each)));
   return {

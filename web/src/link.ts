@@ -78,21 +78,25 @@ export function keepLink(state: State): () => void {
   read();
   globalThis.addEventListener("hashchange", read);
   let timer = 0;
-  const stop = effect(() => {
+  const write = (): void => {
     const text = linkText(changed(state.snapshot(), first));
+    const fragment = text === `v=${VERSION}` ? "" : text;
+    if (fragment === written) return;
+    written = fragment;
+    try {
+      const { pathname, search } = globalThis.location;
+      globalThis.history.replaceState(null, "", written ? `#${written}` : pathname + search);
+    } catch {
+      // A sandboxed frame may not change its address: then there is no link to keep.
+    }
+  };
+  const stop = effect(() => {
+    // Whatever a link holds; it is written, which takes longer, only after a pause.
+    const { selected, trail, lang, theme, order, playground, practice } = state;
+    for (const chosen of [selected, trail, lang, theme, order, practice]) void chosen.value;
+    void playground.value?.stack.value;
     clearTimeout(timer);
-    if (text === written) return;
-    timer = setTimeout(() => {
-      const before = written;
-      written = text === `v=${VERSION}` ? "" : text;
-      if (written === before) return;
-      try {
-        const { pathname, search } = globalThis.location;
-        globalThis.history.replaceState(null, "", written ? `#${written}` : pathname + search);
-      } catch {
-        // A sandboxed frame may not change its address: then there is no link to keep.
-      }
-    }, PAUSE) as unknown as number;
+    timer = setTimeout(write, PAUSE) as unknown as number;
   });
   return () => {
     stop();

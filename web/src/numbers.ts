@@ -60,7 +60,7 @@ export class Scale {
         : isShort(shortest(value, narrow), digits);
     }
     if (short) return new Scale(digits, narrow);
-    const exponent = adjusted(exactDecimal(largest));
+    const exponent = exponentOf(largest);
     if (!isPlain(exponent)) return new Scale(digits, narrow);
     return new Scale(digits, narrow, Math.max(digits - 1 - exponent, 0));
   }
@@ -89,17 +89,30 @@ export class Scale {
   }
 
   private round(value: number, digits: number): string {
-    const exact = exactDecimal(value);
-    const exponent = adjusted(exact);
+    const exponent = exponentOf(value);
     if (this.decimals === null) {
-      if (isPlain(exponent)) return fixed(exact, Math.max(digits - 1 - exponent, 0));
-      return scientific(exact, digits);
+      if (isPlain(exponent)) return toFixed(value, Math.max(digits - 1 - exponent, 0));
+      return scientific(exactDecimal(value), digits);
     }
     // A number far smaller than its neighbours would become 0.00: it keeps one digit instead.
     const missing = -exponent - this.decimals;
-    if (missing > 3) return scientific(exact, 1);
-    return fixed(exact, this.decimals + Math.max(missing, 0));
+    if (missing > 3) return scientific(exactDecimal(value), 1);
+    return toFixed(value, this.decimals + Math.max(missing, 0));
   }
+}
+
+/** Power of ten of the first digit. */
+function exponentOf(value: number): number {
+  const text = value.toExponential();
+  return Number(text.slice(text.indexOf("e") + 1));
+}
+
+/** Round to a number of decimals, with ties to even; JavaScript's own takes ties up. */
+function toFixed(value: number, decimals: number): string {
+  const doubled = Math.abs(value) * 10 ** decimals * 2;
+  // No tie is near: then both round alike, and JavaScript's own is quicker.
+  if (doubled < 2 ** 50 && Math.abs(doubled - Math.round(doubled)) > 1e-3) return value.toFixed(decimals);
+  return fixed(exactDecimal(value), decimals);
 }
 
 /** Write one number that stands alone. */
@@ -122,9 +135,8 @@ export function about(value: number, digits = 2): string {
 
 /** Write numbers with enough decimals that their difference can be read off. */
 export function resolve(values: readonly number[], difference: number, narrow: boolean): Shown[] {
-  const exponent = (value: number): number => adjusted(exactDecimal(value));
-  const largest = exponent(Math.max(...values.map(Math.abs)));
-  const decimals = Math.max(2 - exponent(difference), DIGITS - 1 - largest);
+  const largest = exponentOf(Math.max(...values.map(Math.abs)));
+  const decimals = Math.max(2 - exponentOf(difference), DIGITS - 1 - largest);
   if (!isPlain(largest) || decimals > 20) return values.map((value) => identify(value, false));
   return values.map((value) => {
     const exact = exactDecimal(value);

@@ -1,6 +1,6 @@
 /** The page in a notebook: anywidget gives it a model, which talks to the kernel. */
 import { effect } from "@preact/signals";
-import type { PageDocument } from "./document";
+import type { PageDocument, Theme } from "./document";
 import { type Ask, LiveSource } from "./live";
 import type { Source } from "./source";
 import type { State } from "./state";
@@ -27,19 +27,28 @@ export function renderWidget(model: Model, el: Element, mount: Mount): () => voi
   const page = JSON.parse(model.get("page") as string) as PageDocument;
   // Two views of one widget hear the same replies: each knows its own by the name in front.
   const view = crypto.randomUUID();
-  const waiting = new Map<string, (reply: unknown) => void>();
+  const waiting = new Map<string, [(reply: unknown) => void, (reason: Error) => void]>();
   let asked = 0;
+  let lost = false;
   const ask: Ask = (request) =>
-    new Promise((resolve) => {
+    new Promise((resolve, reject) => {
+      if (lost) return reject(new Error("the kernel has ended"));
       const id = `${view}:${(asked += 1)}`;
-      waiting.set(id, resolve);
+      waiting.set(id, [resolve, reject]);
       model.send({ id, question: request });
     });
   const hear = ({ id, reply }: Reply): void => {
-    waiting.get(id)?.(JSON.parse(reply));
+    waiting.get(id)?.[0](JSON.parse(reply));
     waiting.delete(id);
   };
+  // Jupyter says this once, when the kernel ends or starts anew; the model then stays without one.
+  const lose = (): void => {
+    lost = true;
+    for (const [, reject] of waiting.values()) reject(new Error("the kernel has ended"));
+    waiting.clear();
+  };
   model.on("msg:custom", hear);
+  model.on("comm_live_update", lose);
 
   const { state, remove } = mount(el, page, new LiveSource(page, ask));
   const follow = (): void => {
@@ -50,14 +59,39 @@ export function renderWidget(model: Model, el: Element, mount: Mount): () => voi
   model.on("change:selected", follow);
   const stop = effect(() => {
     const address = state.selected.value;
-    if (model.get("selected") === address) return;
+    // Numbers of the playground are not numbers of the trace.
+    if (state.source !== state.given || model.get("selected") === address) return;
     model.set("selected", address);
     model.save_changes();
   });
+  const unfollow = page.theme ? undefined : followTheme(state);
   return () => {
     stop();
+    unfollow?.();
+    model.off("comm_live_update", lose);
     model.off("change:selected", follow);
     model.off("msg:custom", hear);
     remove();
   };
+}
+
+/** The theme of the notebook around the widget; null where it does not say. */
+export function themeAround(body: HTMLElement): Theme | null {
+  const { jpThemeLight, theme } = body.dataset; // JupyterLab says it by the first, marimo by the other
+  if (jpThemeLight) return jpThemeLight === "false" ? "dark" : "light";
+  return theme === "dark" || theme === "light" ? theme : null;
+}
+
+/** Take the notebook's theme, also when it changes, until the reader chooses another. */
+function followTheme(state: State): (() => void) | undefined {
+  const body = globalThis.document?.body;
+  if (!body) return undefined;
+  let taken: Theme | null = state.theme.peek();
+  const take = (): void => {
+    if (state.theme.peek() === taken) state.theme.value = taken = themeAround(body);
+  };
+  take();
+  const observer = new MutationObserver(take);
+  observer.observe(body, { attributeFilter: ["data-jp-theme-light", "data-theme"] });
+  return () => observer.disconnect();
 }

@@ -99,10 +99,11 @@ def demo(
     if file is not None:
         check_page(file)
     console, language = make_console(color), choose_language(lang)
-    trace = run_demo(console, language, chosen)
-    if not no_page:
-        console.print()
-        console.print(_write_page(trace, file, language), soft_wrap=True, highlight=False)
+
+    def write_page(trace: Trace) -> str:
+        return _write_page(trace, file, language)
+
+    run_demo(console, language, chosen, page=None if no_page else write_page)
 
 
 def _write_page(trace: Trace, file: str | None, lang: str) -> str:

@@ -98,7 +98,8 @@ def page(
     else:
         raise UsageError(
             "no MODEL was named\n"
-            "  Name one (convtrace page digits), or open the playground: convtrace page --playground"
+            "  Name one (convtrace page digits), or open the playground:\n"
+            "  convtrace page --playground"
         )
     trace.save(
         file,

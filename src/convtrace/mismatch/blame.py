@@ -107,32 +107,46 @@ def _put_in(judged: Judged, listed: list[Difference]) -> tuple[tuple[Difference,
     """Find the fewest differences that turn the reference's numbers into mine.
 
     Returns:
-        These, and whether they do; where that cannot be tried, those that can be the cause.
+        These, and whether they are proved: they do it, and no others as few as they. Where it
+        cannot be tried, those that can be the cause.
     """
-    import torch
-
     ours, sides = recorded(judged.sides.own_end), judged.sides
     entries = sides.from_mine()
     if ours is None or entries is None:
         # Mine's numbers cannot be given to the reference: what differs is all that can be said.
         return tuple(one for one in listed if one.telling), False
     other = tuple(one for one in listed if one.what == "other_step")
+    found: list[tuple[Difference, ...]] = []
     for chosen in _subsets([one for one in listed if one not in other]):
-        try:
-            steps = hybrid(sides, chosen)
-            made = evaluate(steps, entries, sides.arithmetic())[steps[-1].name]
-        except CannotRunError:
-            continue
-        value = made.value.double()
-        if value.shape != ours.shape:
-            continue
-        extra = judged.bound if judged.expected is not None else 0.0
-        limit = 2 * torch.as_tensor(made.error, dtype=torch.float64) + _rounding(extra, made.error)
-        close = ((ours - value).abs() <= limit) | (ours == value) | (ours.isnan() & value.isnan())
-        if bool(close.all()):
-            return chosen, True
+        if found and len(chosen) > len(found[0]):
+            break
+        if _makes(judged, chosen, entries, ours):
+            found.append(chosen)
+    if len(found) == 1:
+        return found[0], True
+    if found:  # each would do alone, and these numbers cannot tell which it is
+        return tuple(dict.fromkeys(one for chosen in found for one in chosen)), False
     # Nothing that both sides have in common: what mine does is known, if it does what it says.
     return (other, True) if other and judged.pair.own else ((), False)
+
+
+def _makes(judged: Judged, chosen: Sequence[Difference], entries: Any, ours: Any) -> bool:
+    """Whether the reference with some differences put in makes mine's numbers."""
+    import torch
+
+    sides = judged.sides
+    try:
+        steps = hybrid(sides, chosen)
+        made = evaluate(steps, entries, sides.arithmetic())[steps[-1].name]
+    except CannotRunError:
+        return False
+    value = made.value.double()
+    if value.shape != ours.shape:
+        return False
+    extra = judged.bound if judged.expected is not None else 0.0
+    limit = 2 * torch.as_tensor(made.error, dtype=torch.float64) + _rounding(extra, made.error)
+    close = ((ours - value).abs() <= limit) | (ours == value) | (ours.isnan() & value.isnan())
+    return bool(close.all())
 
 
 def _rounding(bound: Any, error: Any) -> Any:

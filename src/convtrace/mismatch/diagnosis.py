@@ -92,7 +92,10 @@ def explained(
         # Every element is inside its bound, but together they are further out than rounding goes.
         badness = np.abs(right.quotient) / judge.limit
         wrong = badness > 0.5 * badness.max()
-    if not (wrong & np.isfinite(problem.observed)).any():
+    usable = problem.observed[wrong & np.isfinite(problem.observed)]
+    same = wrong.all() and usable.size > 1 and bool((usable == usable[0]).all())
+    if not usable.size or same:
+        # NaN everywhere, or one number: what made it left no trace in it.
         return replace(report, pattern=pattern(problem.setup, right, wrong))
     search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual)
     listed = [c for c in candidates(problem.setup) if possible(problem, c)]

@@ -32,7 +32,7 @@ _QUIET = frozenset({"momentum", "output", "batched", "half_to_float", "N", "C", 
 """Settings that change no number."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Difference:
     """One thing that differs.
 

@@ -194,7 +194,7 @@ def _output(search: Search) -> Iterator[Change]:
         _solve([values, np.ones_like(values)], target),
     ]
     for row in rows:
-        if row is None:
+        if row is None or abs(row[0]) < 1e-9:
             continue
         scale = nice(float(row[0]))
         shift = nice(float(row[1])) if len(row) > 1 and abs(row[1]) > 1e-7 else 0.0
@@ -283,7 +283,7 @@ def _clip(right: Compared) -> Iterator[Change]:
     low, high = float(observed.min()), float(observed.max())
     stuck_low = int((observed == low).sum()) > 1 and float(right.values.min()) < low
     stuck_high = int((observed == high).sum()) > 1 and float(right.values.max()) > high
-    if not (stuck_low or stuck_high):
+    if low == high or not (stuck_low or stuck_high):
         return
     least, most = low if stuck_low else -math.inf, high if stuck_high else math.inf
     yield Change(

@@ -295,6 +295,7 @@ class Search:
         step = float(np.abs(off).max()) * 1e-6
         _, first = np.unique(np.rint(off / step), return_index=True)
         bits = float(np.minimum(np.log2(ratio[first]) + 1, most).sum())
+        bits = min(bits, most * (len(np.unique(observed)) - 1))  # one number proves nothing
         return bits - math.log2(max(self.tried, 2))
 
     @cached_property

@@ -161,7 +161,7 @@ class Store:
         with np.errstate(all="ignore"):
             loose = np.maximum(np.abs(low - mid), np.abs(high - mid))
         # What is stored lies on the grid of the format: near a tie either neighbour, else one.
-        return sums.to(mid, np.zeros_like(mid), np.where(np.isfinite(loose), loose, 0.0))
+        return sums.to(mid, np.abs(mid), np.where(np.isfinite(loose), loose, 0.0))
 
 
 @dataclass(frozen=True, eq=False)

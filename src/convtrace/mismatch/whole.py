@@ -50,8 +50,12 @@ def linear_whole(setup: Setup, *, narrow: bool = False) -> Sums:
         and all(mode == "zeros" for mode in setup.modes)
         and setup.fill == 0
     )
+    import torch
+
     run = _transposed(setup, x, weight) if simple else _gathered(setup, x, weight)
-    return Sums(run(False, narrow), run(True, True), grid(setup.shape), setup)
+    # Whoever calls may be under autocast; what is judged here is not.
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        return Sums(run(False, narrow), run(True, True), grid(setup.shape), setup)
 
 
 def grid(shape: tuple[int, ...]) -> tuple[Array, ...]:

@@ -299,10 +299,10 @@ def _model_section(report: ModelReport, lang: str) -> str:
             items = "".join(f"<li>{escape(sentence.strip())}</li>" for sentence in listed)
             parts.append(f"<ul>{items}</ul>")
     if report.pairs:
-        parts += [f"<h2>{escape(words.say('pairs'))}</h2>", _table(report, words)]
+        parts += [f"<h2>{escape(words.say('diff_models.pairs'))}</h2>", _table(report, words)]
     parts += [f'<p class="quiet">{escape(s)}</p>' for s in words.below(report, everything=True)]
     if report.worst and report.first is not None:
-        parts.append(f"<h2>{escape(words.say('receipts'))}</h2>")
+        parts.append(f"<h2>{escape(words.say('diff_models.receipts'))}</h2>")
         parts.append(f"<p>{escape(words.worst(report))}</p>")
         parts += [f"<pre>{escape(receipt_text(receipt, lang))}</pre>" for receipt in report.worst]
     return f"<section>\n{chr(10).join(parts)}\n</section>"

@@ -73,15 +73,15 @@ class Words:
     def say(self, key: str, **values: Any) -> str:
         """Return one message of this part of the catalogue; names are written plainly."""
         plain = {k: name(v) if isinstance(v, str) else v for k, v in values.items()}
-        return say(f"diff_models.{key}", self.lang, **plain)
+        return say(key, self.lang, **plain)
 
     def head(self, report: ModelReport) -> str:
         """Say what came out."""
         if not report.pairs:
-            return self.say("head.nothing")
+            return self.say("diff_models.head.nothing")
         if report.first is not None:
-            return self.say("head.mismatch", reference=report.first.reference)
-        return self.say(f"head.{report.verdict}", count=len(report.pairs))
+            return self.say("diff_models.head.mismatch", reference=report.first.reference)
+        return self.say(f"diff_models.head.{report.verdict}", count=len(report.pairs))
 
     def blocks(self, report: ModelReport) -> list[list[str]]:
         """Return what is said of the first wrong step: blocks of sentences."""
@@ -95,9 +95,9 @@ class Words:
             if report.report is not None:
                 single = [c for c in report.report.causes if c.proved and c not in report.causes]
                 alike = [self.cause(cause) for cause in single]
-                clues += [self.say("as_if", cause=cause) for cause in alike]
+                clues += [self.say("diff_models.as_if", cause=cause) for cause in alike]
             if clues:
-                blocks.append([self.say("clues"), *(f"  {clue}" for clue in clues)])
+                blocks.append([self.say("diff_models.clues"), *(f"  {clue}" for clue in clues)])
         notes = [self.note(note) for note in report.notes]
         notes += [
             self.note((key, {**values, "step": pair.reference}))
@@ -109,34 +109,43 @@ class Words:
     def _where(self, first: Pair) -> list[str]:
         lines: list[str] = []
         same = first.mine == first.reference
-        lines.append(self.say("same") if same else self.say("mine", mine=first.mine))
+        lines.append(
+            self.say("diff_models.same") if same else self.say("diff_models.mine", mine=first.mine)
+        )
         together = (*first.with_reference, *first.with_mine)
         if together:
-            lines.append(self.say("together", names=self.names(together)))
+            lines.append(self.say("diff_models.together", names=self.names(together)))
         return lines
 
     def _how(self, first: Pair) -> list[str]:
         lines = [self.far(first)]
         if first.fed:
-            lines.append(self.say(f"fed.{first.fed}"))
+            lines.append(self.say(f"diff_models.fed.{first.fed}"))
         if first.own:
-            lines.append(self.say("own"))
+            lines.append(self.say("diff_models.own"))
         return lines
 
     def far(self, pair: Pair) -> str:
         """Say how far a wrong step is off."""
         if pair.shape != pair.mine_shape:
-            return self.say("far_shape", mine_shape=str(pair.mine_shape), shape=str(pair.shape))
+            return self.say(
+                "diff_models.far_shape", mine_shape=str(pair.mine_shape), shape=str(pair.shape)
+            )
         if pair.inside == 1:
-            return self.say("lean", count=pair.count, size=about(pair.size))
-        return self.say("far", wrong=pair.outside, count=pair.count, ratio=about(pair.ratio))
+            return self.say("diff_models.lean", count=pair.count, size=about(pair.size))
+        return self.say(
+            "diff_models.far", wrong=pair.outside, count=pair.count, ratio=about(pair.ratio)
+        )
 
     def _why(self, report: ModelReport) -> list[str]:
         if not report.causes:
-            return [self.say("cause.unknown")]
+            return [self.say("diff_models.cause.unknown")]
         proved = all(cause.proved for cause in report.causes)
         key = ("proved" if len(report.causes) == 1 else "proved_several") if proved else "likely"
-        return [self.say(f"cause.{key}"), *(f"  {self.cause(c)}" for c in report.causes)]
+        return [
+            self.say(f"diff_models.cause.{key}"),
+            *(f"  {self.cause(c)}" for c in report.causes),
+        ]
 
     def cause(self, cause: Cause) -> str:
         """Say what is wrong."""
@@ -150,11 +159,11 @@ class Words:
         key, values = note
         if not key.startswith("diff_models."):
             return say(key, self.lang, **values)
-        key = key.removeprefix("diff_models.").replace("clue.", "cause.")
-        if key == "cause.weights" and "shape" in values:
-            key = "cause.weights_shape"
+        key = key.replace(".clue.", ".cause.")
+        if key == "diff_models.cause.weights" and "shape" in values:
+            key = "diff_models.cause.weights_shape"
         shown = {k: about(v) if isinstance(v, float) else v for k, v in values.items()}
-        if key == "cause.setting":
+        if key == "diff_models.cause.setting":
             shown |= {k: _setting(values[k]) for k in ("mine", "reference")}
         if "role" in shown:
             shown["role"] = self._role(shown["role"])
@@ -162,37 +171,43 @@ class Words:
 
     def _role(self, role: str) -> str:
         known = ("weight", "bias", "running_mean", "running_var", "mat2", "other")
-        return self.say(f"role.{role}") if role in known else role
+        return self.say(f"diff_models.role.{role}") if role in known else role
 
     def names(self, names: Sequence[str]) -> str:
         """Join names; of very many, the first ones and their number."""
         shown = ", ".join(name(one) for one in names[:_NAMES])
         if len(names) <= _NAMES:
             return shown
-        return self.say("more", names=shown, count=len(names) - _NAMES)
+        return self.say("diff_models.more", names=shown, count=len(names) - _NAMES)
 
     def below(self, report: ModelReport, *, everything: bool) -> list[str]:
         """Return what stands below the table."""
-        lines = [self.say("legend")] if report.pairs else []
+        lines = [self.say("diff_models.legend")] if report.pairs else []
         shown = len(chosen(report, everything=everything))
         if shown < len(report.pairs):
-            lines.append(self.say("cut", shown=shown, count=len(report.pairs)))
+            lines.append(self.say("diff_models.cut", shown=shown, count=len(report.pairs)))
         others = [pair.reference for pair in report.wrong[1:]]
         if others:
-            lines.append(self.say("others", count=len(others), names=self.names(others)))
+            lines.append(
+                self.say("diff_models.others", count=len(others), names=self.names(others))
+            )
         elif report.first is not None and len(report.pairs) > 1 and not report.unjudged:
-            lines.append(self.say("rest_right"))
+            lines.append(self.say("diff_models.rest_right"))
         estimated = [p.reference for p in report.pairs if not p.proved and p.verdict is not None]
         if estimated:
-            lines.append(self.say("estimated", names=self.names(estimated)))
+            lines.append(self.say("diff_models.estimated", names=self.names(estimated)))
         for side, names in zip(("reference", "mine"), report.unaligned, strict=True):
             if names:
                 lines.append(
-                    self.say(f"unaligned.{side}", count=len(names), names=self.names(names))
+                    self.say(
+                        f"diff_models.unaligned.{side}", count=len(names), names=self.names(names)
+                    )
                 )
         if report.outputs is not None:
             difference, scale = report.outputs
-            lines.append(self.say("outputs", difference=about(difference), scale=about(scale)))
+            lines.append(
+                self.say("diff_models.outputs", difference=about(difference), scale=about(scale))
+            )
         return lines
 
     def worst(self, report: ModelReport) -> str:
@@ -205,7 +220,7 @@ class Words:
 
     def verdict(self, pair: Pair) -> str:
         """Name the verdict of a pair."""
-        return self.say("unjudged") if pair.verdict is None else pair.verdict
+        return self.say("diff_models.unjudged") if pair.verdict is None else pair.verdict
 
     def row(self, pair: Pair) -> list[str]:
         """Return the cells of a pair."""
@@ -218,7 +233,7 @@ class Words:
     def heading(self) -> list[str]:
         """Return the heads of the columns."""
         columns = ("reference", "mine", "verdict", "ratio", "difference")
-        return [self.say(f"table.{column}") for column in columns]
+        return [self.say(f"diff_models.table.{column}") for column in columns]
 
 
 def _joined(together: tuple[str, ...], step: str) -> str:

@@ -1,6 +1,7 @@
 /** A receipt as an equation: a channel reads from left to right, the sum from top to bottom. */
 import { useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { useMemo } from "preact/hooks";
 import { parseAddress } from "../address";
 import { lawOf, usesOfInput, usesOfWeight } from "../convolution";
 import type { ReceiptDocument } from "../document";
@@ -18,14 +19,14 @@ const MOST_CELLS = 900;
 
 export function Equation({ state, receipt }: { state: State; receipt: ReceiptDocument }) {
   const { source } = state;
-  void source.revision.value;
-  const layout = equationOf(source.network, receipt, {
-    order: state.order.value,
-    from: state.from.value,
-    cells: MOST_CELLS,
-    narrow: narrowEnough(isNarrow(receipt)),
-  });
-  const scales = scalesOf(layout);
+  const revision = source.revision.value;
+  const [order, from] = [state.order.value, state.from.value];
+  // Pointing at a number lights others up; nothing has to be laid out anew for that.
+  const { layout, scales } = useMemo(() => {
+    const narrow = narrowEnough(isNarrow(receipt));
+    const layout = equationOf(source.network, receipt, { order, from, cells: MOST_CELLS, narrow });
+    return { layout, scales: scalesOf(layout) };
+  }, [source, receipt, revision, order, from]);
   const lit = useComputed(() => litBy(state, receipt, state.pointed.value));
   const follow = (cell: Cell): void => {
     if (cell.key && !cell.key.includes("#")) state.follow(cell.key);

@@ -21,7 +21,7 @@ export function Player({ state }: { state: State }) {
     }, 1000 / speed);
     return () => clearInterval(timer);
   }, [playing, speed]);
-  if (!at || !tensor || tensor.origin !== "step" || tensor.shape.length < 3) return null;
+  if (!at || !tensor || !canPlay(state)) return null;
 
   const count = tensor.shape.reduce((total, size) => total * size, 1);
   const place = tensor.shape.reduce((total, size, axis) => total * size + at.index[axis]!, 0);
@@ -69,6 +69,13 @@ export function Player({ state }: { state: State }) {
       <p class="hint">{say("page.player.hint", { place: place + 1, count })}</p>
     </div>
   );
+}
+
+/** Whether the number on the screen is one of those that a step made, so that there are others beside it. */
+export function canPlay(state: State): boolean {
+  const at = parseAddress(state.selected.value);
+  const tensor = at && state.source.network.tensor(at.step);
+  return tensor?.origin === "step" && tensor.shape.length > 0;
 }
 
 /** Rows and columns that a key moves by. */

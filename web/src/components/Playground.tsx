@@ -55,6 +55,25 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
           <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
             {say("page.playground.settings")}
           </button>
+          {open && (
+            <>
+              <button type="button" disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
+                {say("page.playground.add")}
+              </button>
+              <button
+                type="button"
+                disabled={settings.layers.length < 2}
+                onClick={() => set({ ...settings, layers: settings.layers.slice(0, -1) })}
+              >
+                {say("page.playground.remove")}
+              </button>
+              {[stack.input, ...stack.weights].some((given) => given.preset === "random") && (
+                <button type="button" onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
+                  {say("page.playground.draw")}
+                </button>
+              )}
+            </>
+          )}
           <button type="button" disabled={!play.history.canUndo.value && !play.draft.value} onClick={() => play.undo()}>
             {say("page.playground.undo")}
           </button>
@@ -123,23 +142,6 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
               onChange={(change, field) => setLayer(n, change, `${n} ${field}`)}
             />
           ))}
-          <div class="switches">
-              <button type="button" disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
-                {say("page.playground.add")}
-              </button>
-              <button
-                type="button"
-                disabled={settings.layers.length < 2}
-                onClick={() => set({ ...settings, layers: settings.layers.slice(0, -1) })}
-              >
-                {say("page.playground.remove")}
-              </button>
-              {[stack.input, ...stack.weights].some((given) => given.preset === "random") && (
-                <button type="button" onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
-                  {say("page.playground.draw")}
-                </button>
-              )}
-          </div>
         </>
       )}
       <div id={explains} class="problems" role="status">

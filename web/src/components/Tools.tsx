@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import { stackOf } from "../adopt";
 import type { State } from "../state";
 import { Code } from "./Code";
-import { Player } from "./Player";
+import { Player, canPlay } from "./Player";
 import { Playground } from "./Playground";
 
 export function Tools({ state }: { state: State }) {
@@ -21,7 +21,7 @@ export function Tools({ state }: { state: State }) {
             {say("page.tools.change")}
           </button>
         )}
-        <button type="button" aria-expanded={player} onClick={() => setPlayer(!player)}>
+        <button type="button" disabled={!canPlay(state)} aria-expanded={player} onClick={() => setPlayer(!player)}>
           {say("page.tools.play")}
         </button>
         <button type="button" aria-expanded={code} onClick={() => setCode(!code)}>

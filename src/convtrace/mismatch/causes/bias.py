@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from convtrace.mismatch.causes.maps import axis_names
 from convtrace.mismatch.change import Change
 from convtrace.mismatch.setup import Setup
-from convtrace.mismatch.stages import Act, Add, Local, Norm, Stage, Sums
+from convtrace.mismatch.stages import Act, Add, Local, Norm, Stage, Sums, rounded
 
 Array = NDArray[Any]
 
@@ -37,6 +37,8 @@ def amounts(setup: Setup) -> Iterator[Change]:
             yield _times("bias.repeated", float(times), 1.2, times=times, once=word)
     yield _times("bias.subtracted", -1.0, 1.1)
     yield _times("bias.scaled", 0.5, 1.5, factor=0.5)
+    for name in ("bfloat16", "float16"):
+        yield _change("bias.rounded", lambda amounts, n=name: rounded(amounts, n), 1.3, format=name)
     count = setup.channels_out
     if count > 1:
         places = np.arange(count)

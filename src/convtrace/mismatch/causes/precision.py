@@ -59,6 +59,11 @@ def operands(setup: Setup) -> Iterator[Change]:
                     stages = (*_bias_rounded(s.stages, name), Store(name))
                     return s.but(x_ops=(*s.x_ops, op), w_ops=(*s.w_ops, op), stages=stages)
 
+                def summed(s: Setup, op: Op = op, name: str = name) -> Setup:
+                    return both(s, op).but(stages=(Store(name), *s.stages))
+
+                parameters = {**given, "of": "both and sums"}
+                yield Change("precision.operands", "xw", summed, parameters, cost + 0.25)
                 parameters = {**given, "of": "both and result"}
                 yield Change("precision.operands", "xw", stored, parameters, cost + 0.2)
     for per_channel in (False, True):
