@@ -164,7 +164,7 @@ def mutations() -> Iterator[tuple[str, bool]]:
     breaks: list[tuple[str, Any]] = [
         ("bounds a million times too wide", _everywhere("compared", loose)),
         ("no lower precision known", mock.patch(f"{diagnosis}.possible", _no_precision)),
-        ("kernels never flipped", mock.patch(f"{causes}.kernel.reverse", lambda axes: _as_it_is)),
+        ("kernels never flipped", mock.patch(f"{causes}.kernel.reverse", return_value=_as_it_is)),
         ("no candidates", mock.patch(f"{diagnosis}.candidates", return_value=[])),
         ("every survivor accepted", mock.patch.object(search.Judge, "accepts", return_value=True)),
         ("pairs never tried", mock.patch.object(search.Search, "pairs", return_value=[])),

@@ -1,8 +1,10 @@
 """The page of `convtrace serve` in Chromium: it asks for what the reader looks at."""
 
+import math
 import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -82,4 +84,20 @@ def test_a_server_that_has_stopped_is_said(browser: Browser, trace: ct.Trace) ->
     thread.join(timeout=20)
     page.locator('[data-address="2[0,0,20,30]"]').first.click()
     expect(page.get_by_text("has stopped")).to_be_visible()
+    context.close()
+
+
+def test_only_what_is_looked_at_is_asked_for(browser: Browser, server: Server, trace: ct.Trace):
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    asked: list[dict[str, Any]] = []
+    page.on("request", lambda sent: asked.append(sent.post_data_json) if sent.post_data else None)
+    with page.expect_response(server.url) as answer:
+        page.goto(server.url)
+    heading(page, "3[0,7,20,30]", trace)
+    assert len(answer.value.body()) < 1_000_000
+    boxes = [math.prod(question["shape"]) for question in asked if question["ask"] == "box"]
+    everything = sum(math.prod(step.shape) for step in trace.steps.values())
+    assert asked
+    assert sum(boxes) < everything / 4
     context.close()

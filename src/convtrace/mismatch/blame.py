@@ -36,6 +36,7 @@ class Blame:
         causes: Causes, simplest first.
         report: The report of the step as a single convolution, or None.
         worst: Receipts of the numbers that are furthest out.
+        worst_own: Whether these are mine's own, and not of the reference's step.
         clues: What differs between the two sides.
     """
 
@@ -43,6 +44,7 @@ class Blame:
     report: Report | None = None
     worst: tuple[Receipt, ...] = ()
     clues: tuple[Note, ...] = ()
+    worst_own: bool = False
 
 
 def blame(judged: Judged) -> Blame:
@@ -68,9 +70,11 @@ def blame(judged: Judged) -> Blame:
         listed = []
     clues = tuple(one.note for one in listed if one.cause(proved=proved).id not in said)
     worst = _worst(judged)
-    if not worst and report is not None:
-        worst = report.worst
-    return Blame(causes, report, worst, clues)
+    own = not worst
+    if own:
+        at, name = sides.mine.trace, sides.own_end.name
+        worst = tuple(at.why(Address(name, place)) for place in _places(judged))
+    return Blame(causes, report, worst, clues, own)
 
 
 _WEIGHTS = frozenset({"weights", "folded"})
@@ -261,7 +265,11 @@ def replace_step(step: Step, sides: Sides, values: Mapping[str, Value]) -> Step:
 
 
 def _worst(judged: Judged) -> tuple[Receipt, ...]:
-    """Return receipts of mine's numbers that are furthest from what the reference's step gives."""
+    """Return receipts of mine's numbers that are furthest from what the reference's step gives.
+
+    They have the reference's weights and settings, and mine's inputs and result; there are none
+    where the two sides are not one step each.
+    """
     sides = judged.sides
     places = _places(judged)
     if not places:
@@ -287,7 +295,7 @@ def _worst(judged: Judged) -> tuple[Receipt, ...]:
             reporter = sides.mine.trace.reporter
             found = [why(step, place, reporter) for place in places]
             return tuple(receipt for receipt in found if receipt is not None)
-    return tuple(sides.mine.trace.why(Address(sides.own_end.name, place)) for place in places)
+    return ()
 
 
 def _with_norm(layer: Step, norm: Step) -> Step | None:

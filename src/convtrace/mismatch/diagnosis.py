@@ -93,7 +93,7 @@ def explained(
         badness = np.abs(right.quotient) / judge.limit
         wrong = badness > 0.5 * badness.max()
     usable = problem.observed[wrong & np.isfinite(problem.observed)]
-    same = wrong.all() and usable.size > 1 and bool((usable == usable[0]).all())
+    same = usable.size > 1 and bool((problem.observed == usable[0]).all())
     if not usable.size or same:
         # NaN everywhere, or one number: what made it left no trace in it.
         return replace(report, pattern=pattern(problem.setup, right, wrong))

@@ -84,6 +84,8 @@ class ModelReport:
             mine's numbers.
         report: The report of that step as a single convolution, or None where it is none.
         worst: Receipts of its numbers that are furthest out.
+        worst_own: Whether these are mine's own; else they have the reference's weights and
+            settings, and mine's inputs and result.
         clues: Remarks on that step: which settings and weights differ, as (catalogue key, values).
         unaligned: Names of steps of the reference that stand for nothing in mine, and of mine.
         outputs: Largest difference of what the two return, and its size next to the reference.
@@ -102,6 +104,7 @@ class ModelReport:
     outputs: tuple[float, float] | None = None
     notes: tuple[Note, ...] = ()
     names: tuple[str, str] = ("mine", "reference")
+    worst_own: bool = False
 
     @property
     def ok(self) -> bool:

@@ -90,6 +90,7 @@ def diff_models(
         outputs=_outputs(pairs, theirs) if step is None else None,
         notes=tuple(notes),
         names=names,
+        worst_own=found.worst_own,
     )
 
 

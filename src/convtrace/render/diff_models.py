@@ -214,9 +214,8 @@ class Words:
         """Introduce the receipt of the number that is furthest out."""
         first = report.first
         assert first is not None
-        single = not first.with_reference and not first.with_mine
-        key = "worst" if single or report.report is not None else "worst_own"
-        return self.say(key, step=first.reference)
+        key = "worst_own" if report.worst_own else "worst"
+        return say(f"diff_models.{key}", self.lang, step=name(first.reference))
 
     def verdict(self, pair: Pair) -> str:
         """Name the verdict of a pair."""
