@@ -221,7 +221,8 @@ def test_demo_shows_the_example_and_its_code_prints_it() -> None:
 def test_demo_sizes_reach_the_demo() -> None:
     text = output_of(
         "demo", "--height", "4", "--width", "5", "--in-channels", "1", "--out-channels", "3",
-        "--kernel-size", "3", "--padding", "1", "--layers", "1", "--bias", "--weights", "sobel", "--no-page",
+        "--kernel-size", "3", "--padding", "1", "--layers", "1", "--bias", "--weights", "sobel",
+        "--no-page",
     )  # fmt: skip
     assert "torch.Size([1, 1, 4, 5])" in text
     assert "torch.Size([1, 3, 4, 5])" in text

@@ -349,9 +349,7 @@ class Trace:
         from convtrace.catalog import choose_language
         from convtrace.widget import TraceWidget
 
-        return TraceWidget(
-            self, lang=choose_language(lang), theme=theme, start=start, title=title
-        )
+        return TraceWidget(self, lang=choose_language(lang), theme=theme, start=start, title=title)
 
     def _repr_html_(self) -> str:
         from convtrace.render.frame import trace_frame

@@ -3,9 +3,9 @@ import { useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
 import { parseAddress } from "../address";
-import { lawOf, usesOfInput, usesOfWeight } from "../convolution";
 import type { ReceiptDocument } from "../document";
 import { type Cell, type Equation as Layout, type Row, equationOf, isPlane, partKey } from "../equation";
+import { litBy } from "../lit";
 import { marked } from "../numbers";
 import type { State } from "../state";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
@@ -27,7 +27,7 @@ export function Equation({ state, receipt }: { state: State; receipt: ReceiptDoc
     const layout = equationOf(source.network, receipt, { order, from, cells: MOST_CELLS, narrow });
     return { layout, scales: scalesOf(layout) };
   }, [source, receipt, revision, order, from]);
-  const lit = useComputed(() => litBy(state, receipt, state.pointed.value));
+  const lit = useComputed(() => litBy(source.network, receipt, state.pointed.value));
   const follow = (cell: Cell): void => {
     if (cell.key && !cell.key.includes("#")) state.follow(cell.key);
   };
@@ -306,53 +306,4 @@ function Total({ state, layout, scales, lit, onFollow, children }: TotalProps) {
       </div>
     </>
   );
-}
-
-/** What lights up while a number is pointed at: the numbers that it is multiplied with, and so on. */
-function litBy(state: State, receipt: ReceiptDocument, pointed: string | null): ReadonlySet<string> {
-  const lit = new Set<string>();
-  if (!pointed) return lit;
-  const part = pointed.startsWith(`${receipt.address}#product`) ? places(pointed) : null;
-  receipt.products.forEach((_, n) => {
-    const place = unravel(n, receipt.shape).join(",");
-    const own = [receipt.sources[n], receipt.weightAddresses[n]];
-    if (part === place || own.includes(pointed)) {
-      for (const key of own) if (key) lit.add(key);
-      lit.add(partKey(receipt.address, `product[${place}]`));
-      lit.add(partKey(receipt.address, `factor[${place}]`));
-    }
-  });
-  for (const output of usedIn(state, receipt, pointed)) lit.add(output);
-  return lit;
-}
-
-/** Outputs in the plane on the screen that a number of the present layer went into. */
-function usedIn(state: State, receipt: ReceiptDocument, pointed: string): string[] {
-  const { network } = state.source;
-  const at = parseAddress(pointed);
-  const { step: name, index } = parseAddress(receipt.address)!;
-  const step = network.step(name);
-  const law = step && lawOf(network, step);
-  if (!at || !law) return [];
-  const uses =
-    at.step === law.input.name
-      ? usesOfInput(law, at.index)
-      : at.step === law.weight.name
-        ? usesOfWeight(law, at.index, 144)
-        : [];
-  const plane = law.leading + 1;
-  return uses
-    .filter(({ output }) => output.slice(0, plane).join() === index.slice(0, plane).join())
-    .map(({ output }) => `${name}[${output.join(",")}]`);
-}
-
-const places = (key: string): string => key.slice(key.lastIndexOf("[") + 1, -1);
-
-function unravel(n: number, shape: readonly number[]): number[] {
-  const place: number[] = [];
-  for (const size of [...shape].reverse()) {
-    place.unshift(n % size);
-    n = Math.floor(n / size);
-  }
-  return place;
 }

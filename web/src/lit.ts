@@ -1,0 +1,46 @@
+/** What lights up while a number is pointed at. */
+import { parseAddress } from "./address";
+import { unravel } from "./contributions";
+import { lawOf, usesOfInput, usesOfWeight } from "./convolution";
+import type { ReceiptDocument } from "./document";
+import { partKey } from "./equation";
+import type { Network } from "./network";
+
+/** What lights up while a number is pointed at: the numbers that it is multiplied with, and so on. */
+export function litBy(network: Network, receipt: ReceiptDocument, pointed: string | null): ReadonlySet<string> {
+  const lit = new Set<string>();
+  if (!pointed) return lit;
+  const part = pointed.startsWith(`${receipt.address}#product`) ? places(pointed) : null;
+  receipt.products.forEach((_, n) => {
+    const place = unravel(receipt.shape, n).join(",");
+    const own = [receipt.sources[n], receipt.weightAddresses[n]];
+    if (part === place || own.includes(pointed)) {
+      for (const key of own) if (key) lit.add(key);
+      lit.add(partKey(receipt.address, `product[${place}]`));
+      lit.add(partKey(receipt.address, `factor[${place}]`));
+    }
+  });
+  for (const output of usedIn(network, receipt, pointed)) lit.add(output);
+  return lit;
+}
+
+/** Outputs in the plane on the screen that a number of the present layer went into. */
+function usedIn(network: Network, receipt: ReceiptDocument, pointed: string): string[] {
+  const at = parseAddress(pointed);
+  const { step: name, index } = parseAddress(receipt.address)!;
+  const step = network.step(name);
+  const law = step && lawOf(network, step);
+  if (!at || !law) return [];
+  const uses =
+    at.step === law.input.name
+      ? usesOfInput(law, at.index)
+      : at.step === law.weight.name
+        ? usesOfWeight(law, at.index, 144)
+        : [];
+  const plane = law.leading + 1;
+  return uses
+    .filter(({ output }) => output.slice(0, plane).join() === index.slice(0, plane).join())
+    .map(({ output }) => `${name}[${output.join(",")}]`);
+}
+
+const places = (key: string): string => key.slice(key.lastIndexOf("[") + 1, -1);
