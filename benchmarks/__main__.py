@@ -9,7 +9,17 @@ from pathlib import Path
 import torch
 
 import convtrace
-from benchmarks import artefacts, contributions, memory, page, receipts, recording, startup
+from benchmarks import (
+    artefacts,
+    contributions,
+    diff,
+    memory,
+    page,
+    receipts,
+    recording,
+    saved,
+    startup,
+)
 from benchmarks.timing import Timing
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -66,6 +76,15 @@ TEXT = {
         "page.elements": "elements of the largest view",
         "page.dropped": "frames dropped while a map of 512×512 is zoomed and dragged",
         "value": "value",
+        "saved": "A saved trace (whole processes)",
+        "saved_note": "Target: the receipt of a number of a saved trace under 0.3 s, without "
+        "PyTorch.",
+        "diff": "Naming the cause of a wrong convolution (3×3, 256→256, 56×56)",
+        "diff_note": "Targets: at most 10 of the layer's own forward passes for one cause, at "
+        "most 100 for two that act together.",
+        "cause": "cause",
+        "named": "named first",
+        "passes": "forward passes",
         "startup": "Start-up (whole processes)",
         "startup_note": "Targets: `convtrace --help` under 0.15 s; `convtrace demo` within 0.3 s "
         "of `import torch` alone.",
@@ -129,6 +148,15 @@ TEXT = {
         "page.elements": "가장 큰 화면의 요소 수",
         "page.dropped": "512×512 지도를 확대하고 끄는 동안 놓친 프레임",
         "value": "값",
+        "saved": "저장한 추적 (프로세스 전체)",
+        "saved_note": "목표: 저장한 추적에서 수 하나의 계산 내역을 PyTorch 없이 0.3초 안에 보여 "
+        "줄 것.",
+        "diff": "틀린 합성곱의 원인 찾기 (3×3, 256→256, 56×56)",
+        "diff_note": "목표: 원인이 하나일 때는 그 층의 순전파 10번, 두 가지가 함께일 때는 100번의 "
+        "시간 이하.",
+        "cause": "원인",
+        "named": "먼저 지목함",
+        "passes": "순전파 횟수로 잰 시간",
         "startup": "시작 시간 (프로세스 전체)",
         "startup_note": "목표: `convtrace --help` 0.15초 이하, `convtrace demo`는 `import torch`만 "
         "할 때보다 0.3초 이내로 더 걸릴 것.",
@@ -201,6 +229,21 @@ def _page(text: dict[str, str], rows: list[page.Row]) -> str:
     )
 
 
+def _diff(text: dict[str, str], rows: list[diff.Row]) -> str:
+    return _table(
+        [text["cause"], text["passes"], text["target"], text["named"]],
+        [
+            [
+                " + ".join(row.case.causes),
+                f"{row.ratio:.3g}×",
+                f"{row.target:g}×",
+                "✓" if row.hit else ", ".join(row.found) or "–",
+            ]
+            for row in rows
+        ],
+    )
+
+
 def _memory(text: dict[str, str], held: memory.Memory) -> str:
     sizes = {
         text["activations"]: held.activations,
@@ -221,7 +264,7 @@ def main() -> None:
     """Run everything, then write `docs/*/benchmarks.md`."""
     recorded, rows, started = recording.measure(), receipts.measure(), startup.measure()
     ways, held, made = contributions.measure(), memory.measure(), artefacts.measure()
-    seen = page.measure()
+    seen, opened, named = page.measure(), saved.measure(), diff.measure()
     machine = (
         f"{platform.machine()}, {os.cpu_count()} CPU, Python {platform.python_version()}, "
         f"PyTorch {torch.__version__}, convtrace {convtrace.__version__}"
@@ -265,6 +308,12 @@ def main() -> None:
             f"## {text['artefacts']}",
             _artefacts(text, made),
             text["artefacts_note"],
+            f"## {text['saved']}",
+            _timings(text, opened),
+            text["saved_note"],
+            f"## {text['diff']}",
+            _diff(text, named),
+            text["diff_note"],
             f"## {text['page']}",
             _page(text, seen),
             text["page_note"],

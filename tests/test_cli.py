@@ -423,7 +423,7 @@ def test_an_unknown_verb_gives_the_nearest() -> None:
 
 
 def test_a_fault_of_convtrace_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr("convtrace.demo.run_demo", fail)
@@ -435,7 +435,7 @@ def test_a_fault_of_convtrace_is_called_one(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_running_out_of_memory_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr("convtrace.demo.run_demo", fail)

@@ -102,7 +102,8 @@ def compared(
         bound = np.broadcast_to(np.asarray(sums.extra, dtype=np.float64), values.shape)
         return Compared(observed, values, bound, np.maximum(bound, 1.0), own)
     steps = count + 8 * (len(sums.setup.stages) > 1)
-    bound = bounds(arithmetic, steps, magnitude, values, stored, partials=count)
+    furthest = np.abs(values) + sums.extra
+    bound = bounds(arithmetic, steps, magnitude, furthest, stored, partials=count)
     usual = typical(arithmetic, steps, magnitude, values, stored)
     bound, usual = bound + sums.extra, usual + sums.extra
     if most < math.inf:

@@ -22,7 +22,7 @@ from convtrace.mismatch.report import Cause, Report
 from convtrace.mismatch.search import Found, Judge, Search, is_long
 from convtrace.mismatch.shapes import misshapen, other_settings
 from convtrace.mismatch.spread import MARGIN
-from convtrace.mismatch.stages import Sums
+from convtrace.mismatch.stages import Norm, Sums
 from convtrace.mismatch.whole import linear_whole, whole
 
 Array = NDArray[Any]
@@ -53,6 +53,8 @@ def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
         found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
     report, wrong = judged(problem, sums, found)
     tick()
+    if report.verdict == "mismatch" and (flushed := _flushed(problem, linear, wrong)) is not None:
+        return flushed
     if (shaken := _shaken(problem, report, found)) is not None:
         return shaken
     usual = report.spread is None or report.spread.usual
@@ -63,6 +65,21 @@ def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
         if settled is not None:
             return diagnose(settled, tick)
     return explained(problem, report, wrong, found, linear, tick)
+
+
+def _flushed(problem: Problem, linear: Sums, wrong: Array) -> Report | None:
+    """Report an output whose only fault is that subnormal numbers were flushed to zero."""
+    assumed = problem.arithmetic
+    if assumed is None or assumed.flushes:
+        return None
+    least = max(FORMATS[name].smallest_exponent for name in (assumed.accumulate, assumed.result))
+    furthest = np.abs(problem.observed[wrong])
+    if not (furthest <= problem.count * 2.0**least).all():
+        return None
+    ran = replace(assumed, flushes=True)
+    other = problem.but(arithmetic=ran)
+    report, _ = judged(other, whole(problem.setup, linear), _again(problem, ran, linear))
+    return None if report.verdict == "mismatch" else report
 
 
 def _shaken(problem: Problem, report: Report, found: Compared) -> Report | None:
@@ -106,7 +123,7 @@ def explained(
         return _named(problem, report, found, search)
     ran = fitting(problem, right)
     if ran is not None:
-        cause = Cause("precision.arithmetic", {"arithmetic": ran.describe()}, proved=True)
+        cause = Cause("precision.arithmetic", {"arithmetic": ran.describe()})
         verdict = "mismatch" if problem.explicit else "rounding"
         found_again, _ = judged(
             problem.but(arithmetic=ran), whole(problem.setup, linear), _again(problem, ran, linear)
@@ -133,7 +150,8 @@ def judge_of(problem: Problem, report: Report) -> Judge:
 
 
 def _again(problem: Problem, arithmetic: Any, linear: Sums) -> Compared:
-    sums = whole(problem.setup, linear)
+    setup = problem.but(arithmetic=arithmetic).setup
+    sums = whole(setup, replace(linear, setup=setup))
     return compared(problem.observed, sums, arithmetic, problem.count, problem.stored)
 
 
@@ -142,7 +160,7 @@ def _named(problem: Problem, report: Report, found: list[Found], search: Search)
     alone = len(found) == 1
     explanations = tuple(
         tuple(
-            Cause(change.id, change.parameters, proved=alone and one.bits >= ENOUGH)
+            Cause(change.id, change.parameters, proved=alone and _proves(one, change.id))
             for change in one.changes
         )
         for one in found
@@ -157,12 +175,23 @@ def _named(problem: Problem, report: Report, found: list[Found], search: Search)
     if all(rounds) and not problem.explicit and problem.arithmetic is not None:
         # A lower precision than the dtypes promise is no bug; it is what ran.
         ran = arithmetic_of(problem, explanations[0])
-        sums = whole(problem.setup, search.linear)
-        again, _ = judged(problem.but(arithmetic=ran), sums, _again(problem, ran, sums))
+        linear = search.linear or linear_whole(problem.setup)
+        sums = whole(problem.setup, linear)
+        again, _ = judged(problem.but(arithmetic=ran), sums, _again(problem, ran, linear))
         if again.verdict != "mismatch":
             return replace(again, verdict="rounding", explanations=explanations, apart=report.apart)
         return replace(report, verdict="rounding", arithmetic=ran)
     return report
+
+
+def _proves(found: Found, id_: str) -> bool:
+    """Whether nothing but this cause can have made the output.
+
+    Where the reference has a norm, a factor and a shift for each channel are what any mistake in
+    that norm looks like, so that to have fitted them proves nothing.
+    """
+    fits = id_ == "output.by_channel" and any(isinstance(s, Norm) for s in found.setup.stages)
+    return found.tight and found.bits >= ENOUGH and not fits
 
 
 def _in_lower_precision(
@@ -177,14 +206,14 @@ def _in_lower_precision(
 
     for ran in (*lower(problem), *operands(problem)):
         other = problem.but(arithmetic=ran)
-        linear = linear_whole(problem.setup)
-        sums = whole(problem.setup, linear)
+        linear = linear_whole(other.setup)
+        sums = whole(other.setup, linear)
         right = compared(problem.observed, sums, ran, problem.count, problem.stored)
         report, bad = judged(other, sums, right)
         if report.verdict != "mismatch":
             continue
         judge = judge_of(other, report)
-        search = Search(problem.setup, judge, bad, right.ratio, tick, linear, right.residual)
+        search = Search(other.setup, judge, bad, right.ratio, tick, linear, right.residual)
         usual = [c for c in listed if not c.id.startswith("precision.")]
         found = search.verify(search.singles(usual))
         if found:

@@ -106,13 +106,17 @@ def _input(search: Search) -> Iterator[Change]:
     ones = _ones(search)
     columns = [(read * factors).sum(1), (ones * factors).sum(1)]
     both = _solve(columns, target)
-    if both is not None:
+    if both is not None and abs(both[0]) > 1e-9:
         yield _affine_input(float(both[0]), float(both[1]))
     padded = _solve([columns[0], factors.sum(1)], target)
-    if padded is not None and all(mode == "zeros" for mode in search.base.modes):
+    if (
+        padded is not None
+        and abs(padded[0]) > 1e-9
+        and all(mode == "zeros" for mode in search.base.modes)
+    ):
         yield _affine_input(float(padded[0]), float(padded[1]), padded=True)
     one = _solve(columns[:1], target)
-    if one is not None:
+    if one is not None and abs(one[0]) > 1e-9:  # times 0 would leave no trace of the input
         yield _affine_input(float(one[0]), 0.0)
     shift = _solve(columns[1:], target - columns[0])
     if shift is not None:

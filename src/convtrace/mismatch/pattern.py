@@ -118,8 +118,13 @@ def _borders(setup: Setup, wrong: Array) -> Iterator[Note]:
                     break
         elif bad[0] == 0 and len(bad) == bad[-1] + 1:
             yield "diff.pattern.start", words
-        elif len(bad) > 1 and (np.diff(bad) == 1).all():
+        elif (np.diff(bad) == 1).all() and (len(bad) > 1 or _filled(wrong, axis + 2, bad)):
             yield "diff.pattern.band", words
+
+
+def _filled(wrong: Array, axis: int, places: Array) -> bool:
+    """Whether at least half of the elements at these places of an axis are wrong."""
+    return float(np.take(wrong, places, axis=axis).mean()) >= 0.5
 
 
 def _reach(setup: Setup, axis: int) -> tuple[int, int]:

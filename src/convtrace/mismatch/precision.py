@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from convtrace.mismatch.problem import Problem
 from convtrace.mismatch.report import Cause
 from convtrace.mismatch.sample import anywhere
 from convtrace.mismatch.spread import MARGIN, expected_size
-from convtrace.mismatch.whole import whole
+from convtrace.mismatch.whole import linear_whole, whole
 
 Array = NDArray[Any]
 
@@ -78,9 +79,11 @@ def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
         return None
     if not _everywhere(right):
         return None
-    sums = whole(problem.setup)
+    linear = linear_whole(problem.setup)
     at = anywhere(right.values.shape, 32, seed=5)
     for one in lower(problem):
+        setup = problem.but(arithmetic=one).setup
+        sums = whole(setup, replace(linear, setup=setup))
         found = compared(problem.observed, sums, one, problem.count, problem.stored)
         if not found.inside.all():
             continue

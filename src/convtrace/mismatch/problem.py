@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from convtrace.arithmetic import Arithmetic
 from convtrace.errors import NoValueError
+from convtrace.exact import FORMATS
 from convtrace.frontends.arrays import from_arrays
 from convtrace.graph import Trace
 from convtrace.mismatch.report import Note
@@ -109,7 +110,16 @@ class Problem:
             x_ops=self.change_x,
             w_ops=self.change_w,
             stages=(*added, *self.stages),
+            held=self._held,
         )
+
+    @property
+    def _held(self) -> str | None:
+        """Format that results are stored in between operators, where that loses anything."""
+        if self.arithmetic is None:
+            return None
+        result, accumulate = FORMATS[self.arithmetic.result], FORMATS[self.arithmetic.accumulate]
+        return self.arithmetic.result if result.precision < min(accumulate.precision, 24) else None
 
     def but(self, **changes: Any) -> Problem:
         """Return this problem with some fields changed."""

@@ -31,7 +31,7 @@ from convtrace.mismatch.reference import (
 )
 from convtrace.mismatch.report import Note
 from convtrace.mismatch.settings import guess
-from convtrace.mismatch.stages import ACTIVATIONS, Act, Stage
+from convtrace.mismatch.stages import ACTIVATIONS, Act, Norm, Stage
 
 Given = Mapping[str, Any]
 
@@ -80,11 +80,15 @@ def ask(
     stages: list[Stage] = list(found.stages)
     if norm is not None:
         stages.append(norm_of(norm))
+    for stage in stages:
+        if isinstance(stage, Norm):
+            _check_norm(stage, shape[1] if attributes["batched"] else shape[0])
     if activation is not None:
         stages.append(_activation(activation))
     quant = found.quant
     if quantization is not None:
         quant = Quant.read(quantization, dtype_of(observed))
+        _check_whole(data)
     changes: dict[str, Any] = {}
     if quant is not None:
         out_axis = 1 if attributes["transposed"] else 0
@@ -113,6 +117,38 @@ def ask(
         extra={"given": dict(settings_given)},
         **changes,
     )
+
+
+def _check_norm(norm: Norm, channels: int) -> None:
+    """Raise `ShapeError` where a batch norm is not one of this many channels."""
+    sizes = {
+        "weight": norm.gamma.shape,
+        "bias": norm.beta.shape,
+        "mean": norm.mean.shape,
+        "var": norm.var.shape,
+    }
+    if any(size != (channels,) for size in sizes.values()):
+        raise ShapeError(
+            "the batch norm does not suit the convolution\n"
+            + "".join(f"  {role:<7}{size}\n" for role, size in sizes.items())
+            + f"  output {channels} channels\n"
+            "  Give one number for each output channel."
+        )
+
+
+def _check_whole(data: Given) -> None:
+    """Raise `UsageError` where operands of a quantized convolution are no integers."""
+    for role in ("x", "weight"):
+        values = floats(data[role])
+        wrong = values[values != np.rint(values)]
+        if wrong.size:
+            raise UsageError(
+                f"quantization is given, but {role} is not quantized: it holds {wrong[0]:g}\n"
+                f"  {wrong.size} of {values.size} numbers are no integers; "
+                f"its type is {dtype_of(data[role])}.\n"
+                "  Give x and weight as the integers that they are stored as, or leave\n"
+                "  quantization out."
+            )
 
 
 def _row(zero: Any) -> Any:

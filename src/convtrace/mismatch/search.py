@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,9 @@ ENOUGH_ELEMENTS = 4096
 
 LARGE = 2**26
 """Products from which on a pass is long."""
+
+LEFT = 0.25
+"""Share of the squares of the wrong elements' residuals that an explanation may leave."""
 
 MOST = 8
 """Most explanations that are computed in whole."""
@@ -72,7 +75,13 @@ class Judge:
     def compare(self, sums: Sums, target: Array) -> Compared:
         """Compare part of the observed output with sums."""
         most = FURTHEST * self.limit
-        return compared(target, sums, self.arithmetic, self.count, self.stored, most)
+        found = compared(target, sums, self.arithmetic, self.count, self.stored, most)
+        bound = found.bound
+        if np.ndim(sums.spare) or sums.spare:
+            bound = np.maximum(bound - sums.spare, 0.0)
+        if sums.whole:
+            bound = np.where(target == np.rint(target), bound, 0.0)
+        return found if bound is found.bound else replace(found, bound=bound)
 
     def plausible(self, sums: Sums, target: Array) -> Array:
         """Tell quickly which numbers may be inside their bound; none that are is left out."""
@@ -121,12 +130,14 @@ class Found:
         setup: The setup with them.
         compared: The output against it.
         bits: How unlikely it is that it reproduces the output by chance, in bits.
+        tight: Whether its bounds are small next to how far the observed numbers lie apart.
     """
 
     changes: Changes
     setup: Setup
     compared: Compared
     bits: float
+    tight: bool = True
 
     @property
     def cost(self) -> float:
@@ -158,7 +169,7 @@ class Search:
         residual: Array | None = None,
     ) -> None:
         self.base, self.judge, self.tick, self.linear = base, judge, tick, linear
-        self.badness = badness
+        self.badness, self.wrong = badness, wrong
         self.residual = judge.observed if residual is None else residual
         self.tried = 0
         usable = np.isfinite(judge.observed)
@@ -237,7 +248,7 @@ class Search:
     def verify(self, survivors: Iterable[Changes]) -> list[Found]:
         """Compute survivors in whole; return those that reproduce every element, simplest first."""
         found: list[Found] = []
-        prints: list[Array] = []
+        prints: list[tuple[Array, Changes]] = []
         ordered = sorted(survivors, key=lambda changes: sum(c.cost for c in changes))
         for changes in ordered:
             if len(found) >= MOST:
@@ -248,7 +259,10 @@ class Search:
                 continue
             # What computes the same as a simpler one, whatever the numbers are, is the same.
             mark = self.fingerprint(changes) if len(ordered) > 1 else None
-            if mark is not None and any(_same(mark, other) for other in prints):
+            if mark is not None and any(
+                _same(mark, other) and _formats(changes) == _formats(simpler)
+                for other, simpler in prints
+            ):
                 continue
             untouched = all(change.side == "after" for change in changes)
             linear = self.linear if untouched else None
@@ -257,16 +271,43 @@ class Search:
                 result = self.judge.compare(whole(setup, linear), self.judge.observed)
             except (IndexError, ValueError):
                 continue
-            if self.judge.accepts(result):
-                found.append(Found(changes, setup, result, self.evidence(self.residual)))
+            if self.judge.accepts(result) and self._explains(result):
+                bits = self.evidence(self.residual)
+                found.append(Found(changes, setup, result, bits, self._tight(result)))
                 if mark is not None:
-                    prints.append(mark)
+                    prints.append((mark, changes))
         if len(found) > 1:
             # Where one fits like rounding and another only just, the other one is no explanation.
             best = min(one.compared.size for one in found)
             floor = 0.25 * self.judge.limit if math.isfinite(self.judge.limit) else 0.0
             found = [one for one in found if one.compared.size <= max(6 * best, floor)]
         return found
+
+    def _explains(self, result: Compared) -> bool:
+        """Whether a candidate takes most of the residual away, and not only allows for it."""
+        before, left, observed = self.residual, result.residual, result.observed
+        usable = self.wrong & np.isfinite(before) & np.isfinite(left) & np.isfinite(observed)
+        if not usable.any():
+            return True
+        before, left, observed = before[usable], left[usable], observed[usable]
+        # Divided by the largest first, as squares of tiny and of huge numbers leave float64.
+        most = float(np.abs(before).max())
+        if float(np.sum((left / most) ** 2)) > LEFT * float(np.sum((before / most) ** 2)):
+            return False
+        around = observed - observed.mean()
+        most = max(float(np.abs(around).max()), float(np.abs(left).max()))
+        if most == 0 or not around.any():
+            return True
+        return float(np.sum((left / most) ** 2)) <= float(np.sum((around / most) ** 2))
+
+    def _tight(self, result: Compared) -> bool:
+        """Whether the bounds are smaller than the spread of what was observed."""
+        observed, bound = result.observed, np.broadcast_to(result.bound, result.observed.shape)
+        usable = self.wrong & np.isfinite(observed) & np.isfinite(bound)
+        if not usable.any():
+            return True
+        spread = float((observed[usable] - observed[usable].mean()).std())
+        return float(np.median(bound[usable])) < spread or not bound[usable].any()
 
     def evidence(self, residual: Array) -> float:
         """Estimate how unlikely a chance hit is, in bits.
@@ -311,6 +352,11 @@ class Search:
             return None if setup is None else setup.sample(at).values
         except (IndexError, ValueError):
             return None
+
+
+def _formats(changes: Changes) -> tuple[object, ...]:
+    """Return formats that operands are rounded to: two may agree on all but extreme numbers."""
+    return tuple(c.parameters["format"] for c in changes if c.id == "precision.operands")
 
 
 def _same(left: Array, right: Array) -> bool:

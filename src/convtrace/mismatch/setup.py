@@ -53,6 +53,8 @@ class Setup:
         w_ops: Changes of the weights' numbers.
         stages: What follows the sum of products.
         y_maps: Rearrangements of the output.
+        held: Format that operators store their results in for the next one; None where it is no
+            narrower than what they compute in.
     """
 
     x: Array
@@ -74,6 +76,7 @@ class Setup:
     w_ops: tuple[Op, ...] = ()
     stages: tuple[Stage, ...] = ()
     y_maps: tuple[Map, ...] = ()
+    held: str | None = None
 
     @property
     def kernel(self) -> tuple[int, ...]:

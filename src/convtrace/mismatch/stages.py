@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,9 @@ class Sums:
         at: Output positions; they broadcast against `values`.
         setup: The setup that they come from.
         extra: What they may be off by besides.
+        spare: By how much they lie beyond a limit that they were cut at; errors that are smaller
+            leave no trace.
+        whole: Whether they were rounded to integers, so that nothing else can be observed.
     """
 
     values: Array
@@ -39,6 +42,8 @@ class Sums:
     at: tuple[Array, ...]
     setup: Setup
     extra: Array | float = 0.0
+    spare: Array | float = 0.0
+    whole: bool = False
 
     def to(self, values: Array, magnitude: Array, extra: Array | float | None = None) -> Sums:
         """Return these sums with other numbers."""
@@ -49,6 +54,15 @@ class Sums:
     def channel(self) -> Array:
         """Output channels."""
         return self.at[1]
+
+    @property
+    def held(self) -> Sums:
+        """These sums as the next operator reads them: rounded, where they are stored narrowly."""
+        if (name := self.setup.held) is None:
+            return self
+        slack = _REAL * FORMATS["float32"].unit * self.magnitude + self.extra
+        stored = half_spacing(np.abs(self.values) + slack, name)
+        return self.to(self.values, self.magnitude, self.extra + stored)
 
 
 Stage = Callable[[Sums], Sums]
@@ -86,6 +100,7 @@ class Affine:
 
     def __call__(self, sums: Sums) -> Sums:
         """Scale and shift."""
+        sums = sums.held
         scale = self.scale[sums.channel % len(self.scale)]
         shift = self.shift[sums.channel % len(self.shift)]
         return sums.to(
@@ -115,6 +130,7 @@ class Norm:
 
     def __call__(self, sums: Sums) -> Sums:
         """Normalise."""
+        sums = sums.held
         scale = self.gamma / np.sqrt(self.var + self.eps)
         c = sums.channel
         values = (sums.values - self.mean[c]) * scale[c] + self.beta[c]
@@ -136,10 +152,29 @@ class Act:
     def __call__(self, sums: Sums) -> Sums:
         """Apply it."""
         function, steepest = ACTIVATIONS[self.name]
+        sums = sums.held
         with np.errstate(all="ignore"):
             values = function(sums.values)
+            extra = self._carried(sums, values)
+        if self.name in LIMITS:
+            low, high = LIMITS[self.name]
+            spare = np.maximum(np.maximum(low - sums.values, sums.values - high), 0.0)
+            return replace(sums.to(values, sums.magnitude, extra), spare=spare)
         # What the function itself rounds is a few units of the result.
-        return sums.to(values, sums.magnitude * steepest + np.abs(values), sums.extra * steepest)
+        return sums.to(values, sums.magnitude * steepest + np.abs(values), extra)
+
+    def _carried(self, sums: Sums, values: Array) -> Array | float:
+        """Return what is left of `extra` behind the function, and what it rounds on its way."""
+        function, steepest = ACTIVATIONS[self.name]
+        if np.ndim(sums.extra) == 0 and sums.extra == 0:
+            return 0.0
+        extra = steepest * np.asarray(sums.extra)
+        if self.name in MONOTONE:
+            low, high = (function(sums.values + d) for d in (-sums.extra, sums.extra))
+            extra = np.fmin(extra, np.fmax(np.abs(low - values), np.abs(high - values)))
+        if sums.setup.held is not None and self.name not in LIMITS:
+            extra = extra + half_spacing(np.abs(values) + extra, sums.setup.held)
+        return extra
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,3 +288,23 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], float]] = {
     "abs": (np.abs, 1.0),
 }
 """Activations by name: the function, and the most by which it enlarges a difference."""
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "relu": (0.0, math.inf),
+    "relu6": (0.0, 6.0),
+    "hardtanh": (-1.0, 1.0),
+    "clip 0 1": (0.0, 1.0),
+    "clip 0 255": (0.0, 255.0),
+}
+"""Activations that only cut numbers off: the smallest and the largest number that they leave."""
+
+MONOTONE = frozenset(ACTIVATIONS) - {
+    "silu",
+    "gelu",
+    "gelu tanh",
+    "gelu sigmoid",
+    "hardswish",
+    "mish",
+    "abs",
+}
+"""Activations that never fall, so that they take an interval's ends to its image's ends."""

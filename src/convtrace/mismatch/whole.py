@@ -30,7 +30,8 @@ def whole(setup: Setup, linear: Sums | None = None) -> Sums:
     at = setup.origin(grid(sums.values.shape))
     extra = sums.extra if np.ndim(sums.extra) == 0 else np.broadcast_to(sums.extra, setup.shape)[at]
     magnitude = np.broadcast_to(sums.magnitude, setup.shape)[at]
-    return Sums(sums.values[at], magnitude, sums.at, setup, extra)
+    spare = np.broadcast_to(sums.spare, setup.shape)[at]
+    return Sums(sums.values[at], magnitude, sums.at, setup, extra, spare, sums.whole)
 
 
 def linear_whole(setup: Setup, *, narrow: bool = False) -> Sums:

@@ -87,9 +87,11 @@ def changed(setup: Setup) -> Iterator[Change]:
     )
     if any(isinstance(stage, Norm) for stage in setup.stages[:at]):
 
-        def early(s: Setup) -> Setup:
+        def early(s: Setup) -> Setup | None:
             rest = [o for o in s.stages if not isinstance(o, Act)]
-            where = next(n for n, o in enumerate(rest) if isinstance(o, Norm))
+            where = next((n for n, o in enumerate(rest) if isinstance(o, Norm)), None)
+            if where is None:
+                return None  # another change has taken it out
             return s.but(stages=(*rest[:where], right, *rest[where:]))
 
         yield Change("activation.before_norm", "after", early, {"name": right.name}, 1.0)

@@ -58,11 +58,11 @@ def amounts(setup: Setup) -> Iterator[Change]:
         for block in (4, 8, 16, 32):
             whole = count // block * block
             if 0 < whole < count:
-                yield _masked(places < whole, 1.4, block=block)
+                yield _masked(places < whole, 1.4)
         for first in (1, count // 2):
             if 0 < first < count:
-                yield _masked(places < first, 1.5, block=first)
-                yield _masked(places >= first, 1.6, block=-first)
+                yield _masked(places < first, 1.5)
+                yield _masked(places >= first, 1.6)
 
 
 def _change(id_: str, change: Callable[[Array], Array], cost: float, /, **given: object) -> Change:
@@ -88,8 +88,12 @@ def _taken(id_: str, places: Array, cost: float, /, **given: object) -> Change:
     return _change(id_, lambda amounts: amounts[places], cost, **given)
 
 
-def _masked(kept: Array, cost: float, /, **given: object) -> Change:
-    return _change("bias.partly", lambda amounts: np.where(kept, amounts, 0.0), cost, **given)
+def _masked(kept: Array, cost: float) -> Change:
+    first, last = (int(np.flatnonzero(kept)[end]) for end in (0, -1))
+    channels = f"{first}–{last}" if last > first else str(first)
+    return _change(
+        "bias.partly", lambda amounts: np.where(kept, amounts, 0.0), cost, channels=channels
+    )
 
 
 def places(setup: Setup) -> Iterator[Change]:

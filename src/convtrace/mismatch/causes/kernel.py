@@ -131,7 +131,7 @@ def orders(setup: Setup) -> Iterator[Change]:
         if each > 1:
             places = np.arange(setup.channels_out).reshape(groups, each)
             yield turned(
-                "groups.kernels_interleaved", order(0, places.T.reshape(-1)), 1.4, groups=groups
+                "groups.kernels_interleaved", order(0, places.T.reshape(-1)), 1.4, parts=groups
             )
             if groups != each:
                 places = np.arange(setup.channels_out).reshape(each, groups)
@@ -139,7 +139,7 @@ def orders(setup: Setup) -> Iterator[Change]:
                     "groups.kernels_interleaved",
                     order(0, places.T.reshape(-1)),
                     1.45,
-                    groups=each,
+                    parts=each,
                 )
         places = np.arange(setup.channels_out).reshape(groups, each)[::-1].reshape(-1)
         yield turned("groups.reversed", order(0, places.copy()), 1.5, of="kernels")

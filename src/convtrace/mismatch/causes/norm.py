@@ -57,7 +57,11 @@ def folds(setup: Setup) -> Iterator[Change]:
     yield one(
         "norm.parts_missing", lambda n: replace(n, var=0 * n.var + 1 - n.eps), 1.1, part="var"
     )
+    yield one("norm.parts_missing", lambda n: replace(n, var=0 * n.var + 1), 1.15, part="var")
     yield one("norm.no_root", lambda n: replace(n, var=(n.var + n.eps) ** 2 - n.eps), 1.2)
+    yield one("norm.no_root", lambda n: replace(n, var=n.var**2 - n.eps), 1.25)
+    yield one("norm.root_twice", lambda n: replace(n, var=np.sqrt(n.var)), 1.25)
+    yield one("norm.root_twice", lambda n: replace(n, var=np.sqrt(n.var + n.eps) - n.eps), 1.3)
     yield one(
         "norm.parts_swapped",
         lambda n: replace(n, gamma=n.beta, beta=n.gamma),
@@ -166,14 +170,21 @@ def statistics(setup: Setup) -> Iterator[Change]:
             continue
         for eps in dict.fromkeys((right.eps, 1e-5)):
 
-            def make(s: Setup, over: str = over, eps: float = eps) -> Setup:
+            def make(s: Setup, over: str = over, eps: float = eps, less: int = 0) -> Setup:
                 before = _until_norm(s)
-                stage = Local(_own(before, over, eps, _norm(s)))
+                stage = Local(_own(before, over, eps, _norm(s), less))
                 return s.but(
                     stages=tuple(stage if isinstance(one, Norm) else one for one in s.stages)
                 )
 
             yield Change("norm.training", "after", make, {"over": over}, 1.0)
+            yield Change(
+                "norm.training_unbiased",
+                "after",
+                lambda s, make=make: make(s, less=1),
+                {"over": over},
+                1.3,
+            )
 
 
 def _until_norm(setup: Setup) -> Setup:
@@ -185,8 +196,18 @@ def _until_norm(setup: Setup) -> Setup:
     return setup.but(stages=tuple(kept), y_maps=())
 
 
-def _own(before: Setup, over: str, eps: float, norm: Norm | None) -> Callable[[Sums], Sums]:
-    """Return a stage that normalises by the statistics of a setup's whole output."""
+def _own(
+    before: Setup, over: str, eps: float, norm: Norm | None, less: int
+) -> Callable[[Sums], Sums]:
+    """Return a stage that normalises by the statistics of a setup's whole output.
+
+    Args:
+        before: What comes before the norm.
+        over: Whether statistics are those of the `batch` or of each `sample`.
+        eps: Added to the variance.
+        norm: The norm whose gamma and beta are used.
+        less: By how much less than n the variance is divided by.
+    """
     cache: list[tuple[Array, Array]] = []
 
     def stage(sums: Sums) -> Sums:
@@ -195,8 +216,10 @@ def _own(before: Setup, over: str, eps: float, norm: Norm | None) -> Callable[[S
         if not cache:
             values = whole(before).values
             axes = tuple(a for a in range(values.ndim) if a != 1 and (over == "batch" or a != 0))
-            mean, var = values.mean(axes), values.var(axes)
+            count = values.size // (values.shape[1] * (1 if over == "batch" else len(values)))
+            mean, var = values.mean(axes), values.var(axes, ddof=min(less, count - 1))
             cache.append((np.atleast_1d(mean), np.atleast_1d(var)))
+        sums = sums.held
         mean, var = cache[0]
         at = sums.channel if over == "batch" else (sums.at[0], sums.channel)
         scale = 1 / np.sqrt(var[at] + eps)
@@ -208,6 +231,6 @@ def _own(before: Setup, over: str, eps: float, norm: Norm | None) -> Callable[[S
             values = values + norm.beta[sums.channel]
             size = size + np.abs(norm.beta[sums.channel])
         # Statistics are sums themselves, and may be added in the lower precision.
-        return sums.to(values, 4 * size)
+        return sums.to(values, 4 * size, sums.extra * np.abs(scale))
 
     return stage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,7 @@ def _to(function: Callable[[Array], Array]) -> Callable[[Sums], Sums]:
         slack = 1e-6 * np.asarray(sums.magnitude)
         with np.errstate(all="ignore"):
             low, mid, high = (function(sums.values + d) for d in (-slack, 0.0, slack))
-        return sums.to(mid, 0 * mid, np.maximum(np.abs(low - mid), np.abs(high - mid)))
+        extra = np.maximum(np.abs(low - mid), np.abs(high - mid))
+        return replace(sums.to(mid, 0 * mid, extra), whole=True)
 
     return stage
