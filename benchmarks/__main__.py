@@ -83,6 +83,8 @@ TEXT = {
         "diff_note": "Targets: at most 10 of the layer's own forward passes for one cause, at "
         "most 100 for two that act together.",
         "cause": "cause",
+        "diff.none": "none: a correct output",
+        "diff.tile": "none of the list: a stale tile",
         "named": "named first",
         "passes": "forward passes",
         "startup": "Start-up (whole processes)",
@@ -155,6 +157,8 @@ TEXT = {
         "diff_note": "목표: 원인이 하나일 때는 그 층의 순전파 10번, 두 가지가 함께일 때는 100번의 "
         "시간 이하.",
         "cause": "원인",
+        "diff.none": "없음: 올바른 출력",
+        "diff.tile": "목록에 없음: 갱신되지 않은 타일",
         "named": "먼저 지목함",
         "passes": "순전파 횟수로 잰 시간",
         "startup": "시작 시간 (프로세스 전체)",
@@ -234,7 +238,7 @@ def _diff(text: dict[str, str], rows: list[diff.Row]) -> str:
         [text["cause"], text["passes"], text["target"], text["named"]],
         [
             [
-                " + ".join(row.case.causes),
+                " + ".join(row.case.causes) or text[f"diff.{row.case.family}"],
                 f"{row.ratio:.3g}×",
                 f"{row.target:g}×",
                 "✓" if row.hit else ", ".join(row.found) or "–",

@@ -71,7 +71,7 @@ class Quant:
         """Read a mapping with the names of the attributes, or a `Quant`.
 
         Raises:
-            UsageError: It is something else, or has names that are not known.
+            UsageError: It is something else, has names that are not known, or lacks a scale.
         """
         if isinstance(given, Quant):
             return given
@@ -80,7 +80,15 @@ class Quant:
         if parts is None or set(parts) - known:
             raise UsageError(
                 f"quantization is not understood: {given!r}\n"
-                f"  Give a mapping with some of {', '.join(sorted(known))}."
+                f"  Give a mapping with {', '.join(sorted(known))}."
+            )
+        scales = ("x_scale", "w_scale", "y_scale")
+        missing = [name for name in scales if parts.get(name) is None]
+        if missing:
+            raise UsageError(
+                f"quantization lacks {', '.join(missing)}\n"
+                f"  given  {', '.join(sorted(parts)) or 'nothing'}\n"
+                "  Give all three scales; zero points that are left out are 0."
             )
         for name in known - {"dtype"} & set(parts):
             if name in parts:
