@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -19,6 +18,7 @@ from convtrace.receipt import Receipt
 from convtrace.rules import SOFTMAX, rule_of
 from convtrace.split import Numbers, Split, split
 from convtrace.step import Number, Step, Value, check_index
+from convtrace.unexplained import without_terms
 
 if TYPE_CHECKING:
     from convtrace.widget import TraceWidget
@@ -185,14 +185,14 @@ class Trace:
         if found is None:
             value = self._find(at.step)
             check_index(at.step, value.shape, at.index)
-            return _without_terms(value, at, f"given.{value.origin}", {}, self.reporter)
+            return without_terms(value, at, f"given.{value.origin}", {}, self.reporter)
         check_index(at.step, found.shape, at.index)
         rule = rule_of(found).why
         receipt = rule(found, at.index, self.reporter) if rule else None
         if receipt is None:
             details = {"kind": found.kind, "operands": ", ".join(found.operands.values())}
             note = "softmax" if found.kind in SOFTMAX else "opaque"
-            return _without_terms(
+            return without_terms(
                 found.value, Address(found.name, at.index), note, details, self.reporter, found
             )
         return receipt
@@ -406,6 +406,12 @@ class Trace:
     def _unknown(self, name: str) -> UnknownStepError:
         known = [*self.inputs, *self.steps, *self.aliases, *self.parameters, *self.gradients]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        if name in self.inputs or name in self.parameters:
+            return UnknownStepError(
+                f"{name!r} was given to the model, and is no step of it\n"
+                f"  Name a step: {', '.join(list(self.steps)[:12])}.\n"
+                "  `convtrace summary` lists every step; trace.steps holds them."
+            )
         if near:
             hint = f"nearest names: {', '.join(near)}"
         else:
@@ -431,49 +437,3 @@ def _address(address: str | Address, index: Sequence[int] | None) -> Address:
             f"  Give one whole number an axis: trace.why({name!r}, (0, 0, 0, 0))."
         ) from error
     return Address(name, position)
-
-
-class _NoTerms:
-    """The layout of a receipt without terms."""
-
-    channels: Sequence[int] = ()
-
-    def source(self, position: tuple[int, ...]) -> Address | None:
-        return None
-
-    def weight(self, position: tuple[int, ...]) -> Address | None:
-        return None
-
-
-def _without_terms(
-    value: Value,
-    at: Address,
-    note: str,
-    details: dict[str, Any],
-    reporter: str,
-    step: Step | None = None,
-) -> Receipt:
-    """Make the receipt of a number that was given, or that a step without a rule made."""
-    number = value.item(at.index)
-    empty = np.zeros((0,))
-    return Receipt(
-        address=at,
-        kind=step.kind if step else value.origin,
-        status="opaque",
-        inputs=empty,
-        weights=empty,
-        products=empty,
-        present=np.zeros((0,), dtype=np.bool_),
-        layout=_NoTerms(),
-        bias=None,
-        bias_address=None,
-        exact=number,
-        bound=math.nan,
-        typical=math.nan,
-        reported=number,
-        residual=0,
-        verdict=None,
-        arithmetic=None,
-        reporter=reporter,
-        notes=((f"note.{note}", details),),
-    )

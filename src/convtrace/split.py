@@ -125,7 +125,8 @@ def split(
         for address, factor in target:
             output = numbers.of(address.step)
             if address.step not in cotangents:
-                kind = output.dtype if output.is_floating_point() else torch.float32
+                whole = torch.float64 if output.dtype == torch.int64 else torch.float32
+                kind = output.dtype if output.is_floating_point() else whole
                 cotangents[address.step] = torch.zeros_like(output, dtype=kind)
             cotangents[address.step][address.index] += factor
             reported += factor * float(output[address.index])

@@ -19,12 +19,21 @@ def check_writable(file: str | os.PathLike[str]) -> Path:
         file: Name of the file.
 
     Raises:
-        FileError: Its folder is missing, or it is a folder itself.
+        FileError: It has no name, its folder is missing, it is a folder itself, or no file can
+            be called that.
     """
+    if not str(file):
+        raise FileError("cannot write a file without a name\n  Give the name of a file.")
     path = Path(file)
-    if not path.parent.is_dir():
+    try:
+        has_folder, is_folder = path.parent.is_dir(), path.is_dir()
+        path.exists()  # asks for the name itself, which may be longer than the disk allows
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FileError(f"cannot write {file}: {reason}\n  Give it another name.") from error
+    if not has_folder:
         raise FileError(f"cannot write {file}: there is no folder {path.parent}\n  Make it first.")
-    if path.is_dir():
+    if is_folder:
         raise FileError(f"cannot write {file}: it is a folder\n  Give the name of a file.")
     return path
 

@@ -8,8 +8,8 @@ import type { Network } from "./network";
 
 /** What lights up while a number is pointed at: the numbers that it is multiplied with, and so on. */
 export function litBy(network: Network, receipt: ReceiptDocument, pointed: string | null): ReadonlySet<string> {
+  if (!pointed) return NOTHING;
   const lit = new Set<string>();
-  if (!pointed) return lit;
   const part = pointed.startsWith(`${receipt.address}#product`) ? places(pointed) : null;
   receipt.products.forEach((_, n) => {
     const place = unravel(receipt.shape, n).join(",");
@@ -21,8 +21,11 @@ export function litBy(network: Network, receipt: ReceiptDocument, pointed: strin
     }
   });
   for (const output of usedIn(network, receipt, pointed)) lit.add(output);
-  return lit;
+  return lit.size ? lit : NOTHING;
 }
+
+/** Always the same set, so that nothing is drawn again from one unlit number to the next. */
+const NOTHING: ReadonlySet<string> = new Set();
 
 /** Outputs in the plane on the screen that a number of the present layer went into. */
 function usedIn(network: Network, receipt: ReceiptDocument, pointed: string): string[] {

@@ -36,36 +36,45 @@ export function paletteOf(element: Element): Palette {
   };
 }
 
+/** A map ready to be painted: its colours, its numbers, and a picture of them. */
+export interface Painted {
+  palette: Palette;
+  values: Float64Array;
+  /** Largest size of a number, infinity left out: that of the full colour. */
+  largest: number;
+  picture: HTMLCanvasElement;
+}
+
 /**
  * Make a picture with one pixel a cell.
  *
  * One diverging scale with zero at the ground colour; the largest size has the full colour. NaN, which
  * also stands for numbers that are not here, is grey.
  */
-export function picture(values: Float64Array, rows: number, columns: number, palette: Palette): HTMLCanvasElement {
+export function prepare(values: Float64Array, rows: number, columns: number, palette: Palette): Painted {
   const canvas = document.createElement("canvas");
   canvas.width = columns;
   canvas.height = rows;
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(columns, rows);
+  const { data } = image;
+  const { ground, positive, negative, absent } = palette;
   let largest = 0;
-  for (const value of values) {
-    const size = Math.abs(value);
+  for (let n = 0; n < values.length; n += 1) {
+    const size = Math.abs(values[n]!);
     if (size > largest && size !== Infinity) largest = size;
   }
-  values.forEach((value, n) => {
+  for (let n = 0; n < values.length; n += 1) {
+    const value = values[n]!;
     const part = largest ? Math.min(Math.abs(value) / largest, 1) : 0;
-    const full = value < 0 ? palette.negative : palette.positive;
+    const full = value < 0 ? negative : positive;
     for (let c = 0; c < 3; c += 1) {
-      const ground = palette.ground[c]!;
-      image.data[4 * n + c] = Number.isNaN(value)
-        ? palette.absent[c]!
-        : Math.round(ground + (full[c]! - ground) * part);
+      data[4 * n + c] = value !== value ? absent[c]! : Math.round(ground[c]! + (full[c]! - ground[c]!) * part);
     }
-    image.data[4 * n + 3] = 255;
-  });
+    data[4 * n + 3] = 255;
+  }
   context.putImageData(image, 0, 0);
-  return canvas;
+  return { palette, values, largest, picture: canvas };
 }
 
 export interface Marks {
@@ -80,13 +89,12 @@ export interface Marks {
 /** Paint what is seen. `context` is scaled to CSS pixels. */
 export function paint(
   context: CanvasRenderingContext2D,
-  picture: HTMLCanvasElement,
-  values: Float64Array,
+  painted: Painted,
   view: View,
   size: { width: number; height: number },
   marks: Marks,
-  palette: Palette,
 ): void {
+  const { picture, palette } = painted;
   const [rows, columns] = [picture.height, picture.width];
   context.clearRect(0, 0, size.width, size.height);
   context.imageSmoothingEnabled = false;
@@ -94,7 +102,7 @@ export function paint(
   context.strokeStyle = palette.line;
   context.lineWidth = 1;
   context.strokeRect(view.x + 0.5, view.y + 0.5, columns * view.cell - 1, rows * view.cell - 1);
-  if (view.cell >= NUMBER_CELL) writeNumbers(context, values, rows, columns, view, size, palette);
+  if (view.cell >= NUMBER_CELL) writeNumbers(context, painted, rows, columns, view, size);
   const { window, cursor } = marks;
   if (window && window[1] >= window[0] && window[3] >= window[2]) {
     outline(context, view, window, marks.selected ? palette.selection : palette.window, palette);
@@ -124,12 +132,11 @@ function outline(
 
 function writeNumbers(
   context: CanvasRenderingContext2D,
-  values: Float64Array,
+  { values, largest, palette }: Painted,
   rows: number,
   columns: number,
   view: View,
   size: { width: number; height: number },
-  palette: Palette,
 ): void {
   const first = (start: number): number => Math.max(0, Math.floor(-start / view.cell));
   const last = (start: number, room: number, count: number): number =>
@@ -139,8 +146,6 @@ function writeNumbers(
   context.textBaseline = "middle";
   const scale = new Scale(3);
   const [light, dark] = ["#fff", "#14171a"];
-  let largest = 0;
-  for (const value of values) if (Math.abs(value) > largest) largest = Math.abs(value);
   for (let row = first(view.y); row <= last(view.y, size.height, rows); row += 1) {
     for (let column = first(view.x); column <= last(view.x, size.width, columns); column += 1) {
       const value = values[row * columns + column]!;

@@ -74,10 +74,11 @@ export class Tensor {
       const head = offsetIn({ start: box.start.slice(0, at.length), shape: box.shape.slice(0, at.length) }, at);
       if (head < 0) continue;
       const [height, width] = size as [number, number];
+      const from = box.values;
       for (let row = 0; row < height; row += 1) {
+        const [source, target] = [(head * height + row) * width, (low[0]! + row) * columns + low[1]!];
         for (let column = 0; column < width; column += 1) {
-          const value = box.values[(head * height + row) * width + column];
-          values[(low[0]! + row) * columns + low[1]! + column] = Number(value);
+          values[target + column] = Number(from[source + column]);
         }
       }
     }

@@ -38,6 +38,18 @@ export class CellScale {
     return this.right - own - (own || !this.right ? 0 : 0.5);
   }
 
+  /** Whether another scale writes every number alike. */
+  same(other: CellScale): boolean {
+    const [a, b] = [this.scale, other.scale];
+    return (
+      this.right === other.right &&
+      this.narrow === other.narrow &&
+      a.digits === b.digits &&
+      a.narrow === b.narrow &&
+      a.decimals === b.decimals
+    );
+  }
+
   /** Characters of the longest text. */
   get longest(): number {
     return Math.max(0, ...[...this.shown.values()].map(({ text }) => text.length));

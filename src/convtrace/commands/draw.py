@@ -30,6 +30,10 @@ _FIGURES = (
 
 _PICTURES = (".svg", ".png", ".pdf", ".tex")
 
+_FILMS = (".gif", ".apng", ".webp", ".mp4", ".webm")
+
+_OWN_OPTIONS = ("lang", "theme", "figure")
+
 _HELP = """\
 Writes a figure of a number, a layer or a network. The suffix picks the form: .svg .png .pdf, .tex
 (TikZ) and .md for papers and pages, and every other form that a receipt or a network can be saved
@@ -157,8 +161,19 @@ def _thing(
         return trace.why(address), {"figure": figure} if suffix == ".tex" and figure else {}
     if figure == "contributions" and suffix not in _PICTURES:
         if address is None:
-            raise UsageError("--figure contributions is about one number, and none was given")
+            raise UsageError(
+                "--figure contributions is about one number, and none was given\n"
+                "  Add its address in quotes, e.g. fc[0,8]; `convtrace summary` lists the steps."
+            )
         return trace.contributions(address), {}
+    if address is not None and (figure == "animation" or suffix in _FILMS):
+        step = parse_address(address).step
+        raise UsageError(
+            f"an animation shows a whole step, and {address} is one number of it\n"
+            f"  Leave the address out and write --step {step}."
+        )
+    if figure == "animation" and suffix in _FILMS:
+        figure = None  # these are animations, whatever is said
     more = {"address": address} if address is not None else {}
     return trace, {"figure": figure, **more} if figure is not None else more
 
@@ -169,6 +184,13 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals or not key.isidentifier():
         raise UsageError(
             f"--option {text}: this is not NAME=VALUE\n  Write, for example, --option seconds=0.5."
+        )
+    if key in _OWN_OPTIONS:
+        raise UsageError(f"--option {text}: this has an option of its own\n  Write --{key} {value}.")
+    if key in ("address", "file"):
+        raise UsageError(
+            f"--option {text}: this is no option of a form\n"
+            '  Write convtrace draw MODEL "ADDRESS" -o FILE.'
         )
     try:
         return key, json.loads(value)

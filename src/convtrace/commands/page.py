@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,11 @@ def page(
 ) -> None:
     """Write a page."""
     check_page(file)
+    if not math.isfinite(budget):
+        raise UsageError(
+            f"--budget {budget}: this is no size\n"
+            "  Give the megabytes that the numbers may take, e.g. 5."
+        )
     from convtrace.catalog import say
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.run import Request, print_rows, run
@@ -124,5 +130,8 @@ def check_page(file: str) -> None:
     from convtrace.writing import check_writable
 
     if Path(file).suffix.lower() != ".html":
-        raise UsageError(f"a page is an HTML file, and {file} does not end in .html")
+        raise UsageError(
+            f"a page is an HTML file, and {file} does not end in .html\n"
+            "  Give a name such as page.html."
+        )
     check_writable(file)

@@ -41,8 +41,8 @@ def diff(
 
     Args:
         mine: The output that is doubted: an array, a tensor, the path of a `.npy`, `.npz` or
-            `.safetensors` file, or a callable that computes it. A callable gets `x`, or also `weight`
-            and `bias` if it needs as many arguments, and is run twice. Or a whole `Trace`.
+            `.safetensors` file, or a callable that computes it. A callable gets `x`, or also
+            `weight` and `bias` if it needs as many arguments, and is run twice. Or a whole `Trace`.
         reference: The convolution: `(x, weight)` or `(x, weight, bias)`, a mapping of these with
             settings, an `nn.Conv` module (a batch norm and an activation may follow it) with `x`, a
             `Trace`, or one step of a trace.

@@ -131,6 +131,10 @@ def trace_page(
         live: Whether the page can ask for what it lacks, so that nothing is made beforehand.
     """
     first = str(trace.why(start).address) if start else _first(trace)
+    for name in steps or ():
+        trace.step(name)
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  # from a caller
+        raise UsageError(f"budget = {budget!r}\n  It is a number of bytes, e.g. 5_000_000.")
     packed = pack(trace, budget=budget, first=first, steps=steps, receipts=not live)
     return PageDocument(
         trace=packed.trace,

@@ -11,6 +11,8 @@ from convtrace.render.fonts import family_for
 from convtrace.render.svg import FONTS, svg
 
 MOST_PIXELS = 40_000_000
+
+FEWEST_PIXELS = 16
 """Pixels of a picture; more would be a file that nobody opens."""
 
 
@@ -28,6 +30,11 @@ def png_bytes(scene: Scene, *, dpi: float = 192) -> bytes:
     if not isinstance(dpi, int | float) or not 0 < dpi < 10_000:  # pyright: ignore[reportUnnecessaryIsInstance]  # from a caller
         raise UsageError(f"dpi = {dpi!r}\n  It is pixels per inch, e.g. 96 or 300.")
     width, height = (round(side * scene.scale / 72 * dpi) for side in (scene.width, scene.height))
+    if width < FEWEST_PIXELS:
+        raise UsageError(
+            f"a picture of {width} × {height} pixels at dpi = {dpi:g} is too small to read\n"
+            "  Choose more dpi: 96 is that of a screen, 300 that of print."
+        )
     if width * height > MOST_PIXELS:
         raise UsageError(
             f"a picture of {width} × {height} pixels at dpi = {dpi:g} is too large\n"

@@ -17,7 +17,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
-from convtrace.errors import MissingDependencyError, UsageError
+from convtrace.errors import FileError, MissingDependencyError, UsageError
 from convtrace.writing import check_writable, write_whole
 
 Renderer = Callable[..., bytes | Callable[[BinaryIO], Any]]
@@ -119,8 +119,14 @@ def save(
     suffix = path.suffix.lower()
     render = renderer(kind, suffix)
     options = {"lang": choose_language(lang), "theme": theme, **options}
-    content = render(thing, **_accepted(render, kind, suffix, options))
-    write_whole(path, content)
+    try:
+        content = render(thing, **_accepted(render, kind, suffix, options))
+        write_whole(path, content)
+    except UnicodeEncodeError as error:  # half of a pair of UTF-16, which is no character
+        raise FileError(
+            f"cannot write {file}: a name or a text in it is no Unicode: {error.object!r}\n"
+            "  Rename the module or the input that is called so."
+        ) from error
 
 
 def renderer(kind: str, suffix: str) -> Renderer:

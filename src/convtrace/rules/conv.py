@@ -206,6 +206,8 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     pads = attributes["padding"]
     low = [a for a, _ in pads]
     uneven = any(a != b for a, b in pads)
+    if not weight.is_floating_point():  # PyTorch has no backward pass of integers
+        x, weight = x.to(cotangent.dtype), weight.to(cotangent.dtype)
     if not attributes["batched"]:
         x, cotangent = x.unsqueeze(0), cotangent.unsqueeze(0)
     shape = x.shape

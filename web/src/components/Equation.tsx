@@ -11,7 +11,7 @@ import type { State } from "../state";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
 import { Certificate } from "./Certificate";
 import { EditableSum } from "./EditableSum";
-import { Grid } from "./Grid";
+import { Grid, useKept } from "./Grid";
 import { PlaneMap } from "./PlaneMap";
 
 /** Cells that a view may draw: with rows, headings and the rest it stays below 1,500 elements. */
@@ -125,6 +125,12 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
     : (row.source ?? say("page.term", { n: row.channel }));
   const grid = { state, lit, onFollow };
   const named = (part: string) => `${label}: ${say(`page.heading.${part}`)}`;
+  const kernel = useKept(
+    <Grid {...grid} role="kernel" label={named("kernel")} sheet={row.kernel} scale={scales.kernel} />,
+  );
+  const products = useKept(
+    <Grid state={state} lit={lit} role="products" label={named("products")} sheet={row.products} scale={scales.products} />,
+  );
   return (
     <div class="row" role="group" aria-label={label}>
       <div class="name">{label}</div>
@@ -140,16 +146,9 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
         )}
       </div>
       <div class="sign">×</div>
-      <Grid {...grid} role="kernel" label={named("kernel")} sheet={row.kernel} scale={scales.kernel} />
+      {kernel}
       <div class="sign">=</div>
-      <Grid
-        state={state}
-        lit={lit}
-        role="products"
-        label={named("products")}
-        sheet={row.products}
-        scale={scales.products}
-      />
+      {products}
       {!isSingle(layout) && (
         <div class="channel-sum">
           <div class="sign" aria-hidden="true">

@@ -1,4 +1,5 @@
 /** A grid of numbers: one tab stop, arrow keys move in it, Enter or a click follows a number. */
+import type { VNode } from "preact";
 import { useRef, useState } from "preact/hooks";
 import type { Cell, Sheet } from "../equation";
 import type { State } from "../state";
@@ -117,6 +118,40 @@ interface CellProps {
   editable: boolean;
   editing: { typed: string | null } | null;
   onEdited: (focus: boolean) => void;
+}
+
+/**
+ * A grid as it was drawn last, while it would show the same: Preact then leaves its cells alone. From
+ * one output to the next, the kernels stay; from one pointed number to the next, nearly everything.
+ */
+export function useKept(grid: VNode<GridProps>): VNode<GridProps> {
+  const kept = useRef(grid);
+  if (!isSame(kept.current.props, grid.props)) kept.current = grid;
+  return kept.current;
+}
+
+function isSame(a: GridProps, b: GridProps): boolean {
+  if (a.state !== b.state || a.role !== b.role || a.label !== b.label) return false;
+  if (!a.onFollow !== !b.onFollow || !a.scale.same(b.scale)) return false;
+  if (a.sheet.slice !== b.sheet.slice || a.sheet.rows.length !== b.sheet.rows.length) return false;
+  const isLit = ({ lit }: GridProps, { key }: Cell): boolean => key !== null && (lit?.has(key) ?? false);
+  return a.sheet.rows.every((row, r) => {
+    const others = b.sheet.rows[r]!;
+    return (
+      row.length === others.length &&
+      row.every((cell, c) => {
+        const other = others[c]!;
+        return (
+          cell.key === other.key &&
+          Object.is(cell.value, other.value) &&
+          cell.window === other.window &&
+          cell.selected === other.selected &&
+          cell.shade === other.shade &&
+          isLit(a, cell) === isLit(b, other)
+        );
+      })
+    );
+  });
 }
 
 /** One cell. No component of its own: a view has hundreds, and each component costs. */

@@ -5,11 +5,11 @@
  * a number, dragging pans, the wheel zooms once the map has the focus, two fingers pinch.
  */
 import { useSignalEffect } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { addressText } from "../address";
 import type { Plane } from "../equation";
 import { identify } from "../numbers";
-import { type Palette, paint, paletteOf, picture } from "../paint";
+import { type Painted, paint, paletteOf, prepare } from "../paint";
 import type { State } from "../state";
 import { type View, cellAt, fit, pan, reveal, zoom } from "../view";
 
@@ -24,12 +24,6 @@ export interface PlaneMapProps {
   onFollow?: (key: string) => void;
 }
 
-interface Painted {
-  palette: Palette;
-  values: Float64Array;
-  picture: HTMLCanvasElement;
-}
-
 export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: PlaneMapProps) {
   const { tensor, at, rows, columns, mark } = plane;
   const { source, say } = state;
@@ -40,7 +34,6 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
   const painted = useRef<Painted | null>(null);
   const fingers = useRef(new Map<number, { x: number; y: number }>());
   const dragged = useRef(0);
-  const frame = useRef(0);
   const revision = source.revision.value;
   const theme = state.theme.value;
   const place = at.join();
@@ -53,33 +46,32 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
     void source.load(tensor.name, { start, shape });
   }, [tensor, place]);
 
-  // Colours and numbers, anew when one of them changed.
+  const draw = (): void => {
+    const element = canvas.current;
+    if (!element || !painted.current) return;
+    const ratio = devicePixelRatio;
+    const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
+    if (element.width !== width || element.height !== height) {
+      element.width = width;
+      element.height = height;
+    }
+    const context = element.getContext("2d")!;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    paint(context, painted.current, view, size, { window: mark, selected: role === "output", cursor });
+  };
+
+  useLayoutEffect(() => {
+    painted.current = null;
+  }, [tensor, place]);
+
+  // Colours and numbers, anew when one of them changed: after the receipt was painted.
   useEffect(() => {
-    const element = canvas.current!;
-    const palette = paletteOf(element);
-    const values = tensor.plane(at, rows, columns);
-    painted.current = { palette, values, picture: picture(values, rows, columns, palette) };
+    painted.current = prepare(tensor.plane(at, rows, columns), rows, columns, paletteOf(canvas.current!));
+    draw();
   }, [tensor, place, revision, theme]);
 
-  useEffect(() => {
-    cancelAnimationFrame(frame.current);
-    frame.current = requestAnimationFrame(() => {
-      const element = canvas.current;
-      if (!element || !painted.current) return;
-      const ratio = devicePixelRatio;
-      const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
-      if (element.width !== width || element.height !== height) {
-        element.width = width;
-        element.height = height;
-      }
-      const context = element.getContext("2d")!;
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      const { values, picture, palette } = painted.current;
-      const marks = { window: mark, selected: role === "output", cursor };
-      paint(context, picture, values, view, size, marks, palette);
-    });
-    return () => cancelAnimationFrame(frame.current);
-  }, [view, cursor, tensor, place, revision, theme, mark?.join(), size.width]);
+  // Everything else is painted in the same frame as the receipt, and not in one of its own.
+  useLayoutEffect(draw, [view, cursor, mark?.join(), size.width, size.height]);
 
   // A system that turns dark does not tell the state.
   useSignalEffect(() => {
@@ -87,9 +79,7 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
     const query = matchMedia("(prefers-color-scheme: dark)");
     const again = (): void => {
       if (canvas.current && painted.current) {
-        const palette = paletteOf(canvas.current);
-        const { values } = painted.current;
-        painted.current = { palette, values, picture: picture(values, rows, columns, palette) };
+        painted.current = prepare(painted.current.values, rows, columns, paletteOf(canvas.current));
         setView((old) => ({ ...old }));
       }
     };
@@ -97,14 +87,15 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
     return () => query.removeEventListener("change", again);
   });
 
-  const addressOf = ([row, column]: readonly [number, number]): string =>
-    addressText(tensor.name, at.length + 2 === tensor.shape.length ? [...at, row, column] : [...at, column]);
+  const indexOf = ([row, column]: readonly [number, number]): number[] =>
+    at.length + 2 === tensor.shape.length ? [...at, row, column] : [...at, column];
+  const addressOf = (cell: readonly [number, number]): string => addressText(tensor.name, indexOf(cell));
   const follow = (cell: readonly [number, number]): void =>
     (onFollow ?? state.follow)(addressOf(cell));
   const nameOf = (cell: readonly [number, number]): string => {
-    const value = painted.current?.values[cell[0] * columns + cell[1]];
+    const value = tensor.at(indexOf(cell));
     const address = addressOf(cell);
-    return value === undefined || Number.isNaN(value) ? address : `${address} = ${identify(value).text}`;
+    return value === undefined || Number.isNaN(Number(value)) ? address : `${address} = ${identify(value).text}`;
   };
   const point = (cell: [number, number] | null): void => {
     state.pointed.value = cell ? addressOf(cell) : null;

@@ -260,7 +260,7 @@ def _scale(film: Film, width: int | None) -> float:
 
 
 def _check_seconds(seconds: float) -> None:
-    if not 0.02 <= seconds <= 60:
+    if not isinstance(seconds, int | float) or not 0.02 <= seconds <= 60:  # pyright: ignore[reportUnnecessaryIsInstance]  # from a caller
         raise UsageError(
-            f"seconds = {seconds}\n  How long a frame is shown: from 0.02 to 60 seconds."
+            f"seconds = {seconds!r}\n  How long a frame is shown: from 0.02 to 60 seconds."
         )

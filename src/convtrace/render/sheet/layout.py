@@ -131,13 +131,19 @@ class SheetNames:
         clean = re.sub(r"[\[\]:*?/\\]", "_", printable(wanted)).strip("'") or "_"
         if clean[0] in "=+-@":
             clean = "_" + clean[1:]
-        name, number = clean[:LONGEST_NAME], 1
+        name, number = _cut(clean, LONGEST_NAME), 1
         while name.lower() in self._taken:
             number += 1
             end = f"~{number}"
-            name = clean[: LONGEST_NAME - len(end)] + end
+            name = _cut(clean, LONGEST_NAME - len(end)) + end
         self._taken.add(name.lower())
         return name
+
+
+def _cut(text: str, length: int) -> str:
+    """Cut a text as a spreadsheet counts it: a character beyond the 65,536th is two."""
+    units = text.encode("utf-16-le", "surrogatepass")[: 2 * length]
+    return units.decode("utf-16-le", "ignore")
 
 
 def harmless(text: str) -> str:
