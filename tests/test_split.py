@@ -282,6 +282,21 @@ def test_a_number_of_a_1d_or_3d_network_is_the_sum_of_its_parts(axes: int, then:
     assert_conserves(run(model, torch.randn(2, 2, *[6] * axes)))
 
 
+def test_a_number_of_whole_numbers_is_the_sum_of_its_parts_exactly() -> None:
+    x = torch.arange(18).reshape(1, 2, 3, 3)
+    weight = torch.arange(8).reshape(1, 2, 2, 2) * 2**40
+    trace = ct.trace(F.conv2d, x, weight)
+    split = trace.contributions("conv2d[0,0,1,1]")
+    wanted = sum(
+        int(x[0, c, 1 + i, 1 + j] * weight[0, c, i, j])
+        for c in range(2)
+        for i in range(2)
+        for j in range(2)
+    )
+    assert split.total == split.reported == wanted
+    assert split.residual == 0
+
+
 def test_an_input_without_a_batch_axis_is_split_too() -> None:
     assert_conserves(run(Around(torch.relu), torch.randn(2, 6, 6)))
 

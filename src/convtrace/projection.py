@@ -205,7 +205,10 @@ def uses_at(
             break
     if to not in tangents:
         through = f"\n  The way there is cut at {', '.join(opaque)}: no rule." if opaque else ""
-        raise UsageError(f"{to} does not depend on {source}{through}")
+        raise UsageError(
+            f"{to} does not depend on {source}{through}\n"
+            "  Name a step that ran after it, or none for the steps that read it."
+        )
     return _uses(source, value, {to: _nonzero(tangents[to])}, by_name, tuple(opaque))
 
 

@@ -25,11 +25,15 @@ def check_writable(file: str | os.PathLike[str]) -> Path:
     if not str(file):
         raise FileError("cannot write a file without a name\n  Give the name of a file.")
     path = Path(file)
+    if "\0" in str(path):
+        raise FileError(
+            f"cannot write {file}: no name of a file holds the character 0\n  Give it another name."
+        )
     try:
         has_folder, is_folder = path.parent.is_dir(), path.is_dir()
         path.exists()  # asks for the name itself, which may be longer than the disk allows
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise FileError(f"cannot write {file}: {reason}\n  Give it another name.") from error
     if not has_folder:
         raise FileError(f"cannot write {file}: there is no folder {path.parent}\n  Make it first.")

@@ -87,6 +87,13 @@ def test_other_suffixes_are_saved_too() -> None:
         assert getattr(film, "n_frames", 1) == 2
 
 
+def test_a_gif_is_an_animation_whether_it_is_said_or_not() -> None:
+    options = ("--option", "frames=2")
+    assert call("digits", "-o", "said.gif", "--figure", "animation", *options).exit_code == 0
+    assert call("digits", "-o", "unsaid.gif", *options).exit_code == 0
+    assert Path("said.gif").read_bytes() == Path("unsaid.gif").read_bytes()
+
+
 def test_an_equation_is_text() -> None:
     for suffix in ("md", "tex"):
         arguments = ["digits", "conv2[0,5,3,3]", "-o", f"why.{suffix}", "--figure", "equation"]
@@ -108,6 +115,16 @@ def test_an_equation_is_text() -> None:
         (["fc[0,8]", "-o", "a.svg", "--option", "wdth=3"], "wdth = 3 is no option"),
         (["-o", "a.svg", "--step", "conv1", "--option", "frames=3"], "no option of figure='stack'"),
         (["-o", "a.svg", "--width", "5"], "Give at least"),
+        (["fc[0,8]", "-o", "a.png", "--dpi", "1"], "too small to read"),
+        (["-o", "a.gif", "--option", "seconds=soon"], "seconds = 'soon'\n  It is a number."),
+        (["-o", "a.gif", "--option", "seconds=NaN"], "from 0.02 to 60 seconds"),
+        (["fc[0,8]", "-o", "a.svg", "--option", "theme=dark"], "Write --theme dark."),
+        (["fc[0,8]", "-o", "a.svg", "--option", "file=b.svg"], "this is no option of a form"),
+        (["fc[0,8]", "-o", "a.gif"], "Leave the address out and write --step fc."),
+        (["-o", "a" * 300 + ".svg"], "Give it another name."),
+        (["-o", "a\0.svg"], "Give it another name."),
+        (["-o", ""], "Give the name of a file."),
+        (["-o", "a.gif", "--step", "input"], "'input' was given to the model, and is no step"),
     ],
 )
 def test_bad_input_is_told_and_leaves_no_file(arguments: list[str], message: str) -> None:

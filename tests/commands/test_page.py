@@ -52,6 +52,24 @@ def test_page_takes_a_budget_and_steps(folder: Path) -> None:
     assert "fc" not in page["trace"]["leftOut"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--budget", "nan"], "--budget nan: this is no size"),
+        (["--budget", "inf"], "Give the megabytes that the numbers may take, e.g. 5."),
+        (["--step", "nope"], "nothing in this trace is called 'nope'"),
+        (["--start", "nope[0]"], "nothing in this trace is called 'nope'"),
+    ],
+)
+def test_bad_options_are_told_and_leave_no_page(
+    arguments: list[str], message: str, folder: Path
+) -> None:
+    result = call("page", "digits", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list(folder.iterdir())
+
+
 def test_page_refuses_another_suffix_before_anything_slow() -> None:
     result = call("page", "no_such_module:x", "--output", "page.pdf")
     assert result.exit_code == 2

@@ -75,7 +75,10 @@ def test_a_number_that_goes_nowhere_makes_an_empty_file() -> None:
     [
         (["input"], ["names a whole tensor"]),
         (["input[0,0,9,9]"], ["no such number"]),
-        (["fc[0,0]", "--to", "conv1"], ["conv1 does not depend on fc[0,0]"]),
+        (
+            ["fc[0,0]", "--to", "conv1"],
+            ["conv1 does not depend on fc[0,0]", "Name a step that ran after it"],
+        ),
         (["input[0,0,2,3]", "--to", "fd"], ["nothing in this trace"]),
         (["input[0,0,2,3]", "--output", "u"], ["--output u"]),
     ],

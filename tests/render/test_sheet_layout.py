@@ -47,6 +47,14 @@ def test_long_and_equal_names_stay_apart_and_short_enough() -> None:
     assert taken[-1] != "History"
 
 
+def test_the_length_of_a_name_is_counted_as_a_spreadsheet_does() -> None:
+    names = SheetNames()
+    for _ in range(2):
+        taken = names.take("합성곱" + "🙂" * 40)
+        assert 30 <= len(taken.encode("utf-16-le")) // 2 <= LONGEST_NAME
+        assert "\ufffd" not in taken
+
+
 @pytest.mark.parametrize("name", ["=1+1", "+cmd", "-2", "@SUM(A1)", "\t=1", "conv[1]/x:y", ""])
 def test_no_name_of_a_sheet_is_a_formula_or_forbidden(name: str) -> None:
     taken = SheetNames().take(name)

@@ -59,7 +59,7 @@ def choose_language(lang: str | None = None) -> str:
         'ko'
     """
     if lang is not None:
-        found = _primary(lang)
+        found = _primary(str(lang))
         if found not in LANGUAGES:
             raise UsageError(
                 f"no such language: {lang!r}\n"

@@ -157,5 +157,7 @@ def _made(trace: Trace, text: str) -> Address:
 
 def _stop(trace: Trace, name: str) -> str:
     if name in trace.inputs:
-        raise UsageError(f"--at {name}: this is an input, where every walk ends anyway")
+        raise UsageError(
+            f"--at {name}: this is an input, where every walk ends anyway\n  Leave --at {name} out."
+        )
     return trace.step(name).name

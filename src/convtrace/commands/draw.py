@@ -186,7 +186,9 @@ def _option(text: str) -> tuple[str, Any]:
             f"--option {text}: this is not NAME=VALUE\n  Write, for example, --option seconds=0.5."
         )
     if key in _OWN_OPTIONS:
-        raise UsageError(f"--option {text}: this has an option of its own\n  Write --{key} {value}.")
+        raise UsageError(
+            f"--option {text}: this has an option of its own\n  Write --{key} {value}."
+        )
     if key in ("address", "file"):
         raise UsageError(
             f"--option {text}: this is no option of a form\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from convtrace.commands.options import Verb, output_options
-from convtrace.errors import UsageError
+from convtrace.errors import MissingDependencyError, UsageError
 
 SUFFIXES = (".html", ".pdf")
 
@@ -107,6 +107,8 @@ def worksheet(
         write = worksheets_pdf if suffix == ".pdf" else worksheets_html
         try:
             content = write(sheets, lang=language)
+        except MissingDependencyError:
+            raise  # no font; it says already what to install
         except ImportError as error:
             raise missing(suffix, error) from error
         write_whole(file, content)

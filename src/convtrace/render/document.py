@@ -14,12 +14,16 @@ import msgspec
 import numpy as np
 
 from convtrace.address import Address
+from convtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from convtrace.arithmetic import Arithmetic
     from convtrace.graph import Trace
     from convtrace.receipt import Receipt
     from convtrace.step import Step, Value
+
+MOST_NUMBERS = 3_000_000
+"""Numbers of a trace as JSON, about 60 MB; more would be a file that nobody opens."""
 
 VERSION = 1
 """Version of the format; it is raised when a reader of the former one would be misled."""
@@ -178,7 +182,21 @@ def receipt_json(receipt: Receipt) -> bytes:
 
 
 def trace_json(trace: Trace) -> bytes:
-    """Write a trace as JSON, with every number of every tensor."""
+    """Write a trace as JSON, with every number of every tensor.
+
+    Raises:
+        UsageError: These are too many for a file that anything reads.
+    """
+    steps = [step.value for step in trace.steps.values()]
+    tensors = [*trace.inputs.values(), *trace.parameters.values(), *steps]
+    count = sum(math.prod(tensor.shape) for tensor in tensors)
+    if count > MOST_NUMBERS:
+        raise UsageError(
+            f"this trace is too large for JSON: {count:,} numbers, at most {MOST_NUMBERS:,}\n"
+            "  Choose instead:\n"
+            '    trace.save("run.convtrace")             every number, for convtrace to open\n'
+            '    trace.why("…").save("why.json")         one number, with every term'
+        )
     return msgspec.json.encode(trace_document(trace)) + b"\n"
 
 

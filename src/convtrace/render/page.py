@@ -17,6 +17,7 @@ import msgspec
 
 from convtrace import __version__
 from convtrace.catalog import LANGUAGES, messages
+from convtrace.errors import UsageError
 from convtrace.render.document import VERSION, ReceiptDocument, TraceDocument, receipt_document
 from convtrace.render.page_numbers import BoxDocument, pack
 from convtrace.render.page_receipts import ReceiptsDocument
@@ -133,7 +134,7 @@ def trace_page(
     first = str(trace.why(start).address) if start else _first(trace)
     for name in steps or ():
         trace.step(name)
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  # from a caller
+    if budget < 0:
         raise UsageError(f"budget = {budget!r}\n  It is a number of bytes, e.g. 5_000_000.")
     packed = pack(trace, budget=budget, first=first, steps=steps, receipts=not live)
     return PageDocument(

@@ -11,9 +11,10 @@ from convtrace.render.fonts import family_for
 from convtrace.render.svg import FONTS, svg
 
 MOST_PIXELS = 40_000_000
+"""Pixels of a picture; more would be a file that nobody opens."""
 
 FEWEST_PIXELS = 16
-"""Pixels of a picture; more would be a file that nobody opens."""
+"""Pixels of its width; fewer would be a blank."""
 
 
 def png_bytes(scene: Scene, *, dpi: float = 192) -> bytes:

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import numbers
 import os
-from collections.abc import Callable, Mapping
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+import numpy as np
+
+from convtrace.address import Address
 from convtrace.errors import FileError, MissingDependencyError, UsageError
 from convtrace.writing import check_writable, write_whole
 
@@ -75,6 +80,7 @@ RENDERERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 EXTRAS: Mapping[str, str] = MappingProxyType(
     {
+        "cairocffi": "figures",
         "cairosvg": "figures",
         "resvg_py": "figures",
         "av": "video",
@@ -122,6 +128,10 @@ def save(
     try:
         content = render(thing, **_accepted(render, kind, suffix, options))
         write_whole(path, content)
+    except MissingDependencyError:
+        raise
+    except ImportError as error:
+        raise missing(suffix, error) from error
     except UnicodeEncodeError as error:  # half of a pair of UTF-16, which is no character
         raise FileError(
             f"cannot write {file}: a name or a text in it is no Unicode: {error.object!r}\n"
@@ -168,15 +178,53 @@ def _accepted(
     render: Renderer, kind: str, suffix: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the options that a renderer takes; `lang` and `theme` may be left aside by it."""
-    known = [
-        name
+    known = {
+        name: str(parameter.annotation)
         for name, parameter in inspect.signature(render).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
+    }
     for name in options:
         if name not in known and name not in ("lang", "theme"):
             raise UsageError(
                 f"{name} = {options[name]!r} is no option of a {kind} saved as {suffix}\n"
                 f"  Its options: {', '.join(known) or 'none'}."
             )
-    return {name: value for name, value in options.items() if name in known}
+    return {
+        name: _of_type(name, value, known[name]) for name, value in options.items() if name in known
+    }
+
+
+def _of_type(name: str, value: Any, annotation: str) -> Any:
+    """Return the value of an option, an address as text; raise if it is of another type."""
+    if isinstance(value, Address):
+        value = str(value)
+    types = annotation.split(" | ")
+    if any(kind not in _TYPES or _TYPES[kind][1](value) for kind in types):
+        return value
+    raise UsageError(
+        f"{name} = {reprlib.repr(value)}\n  It is {' or '.join(_TYPES[kind][0] for kind in types)}."
+    )
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(item, str) for item in cast("Sequence[Any]", value)
+    )
+
+
+_TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
+    {
+        "None": ("None", lambda value: value is None),
+        "bool": ("True or False", lambda value: isinstance(value, bool | np.bool_)),
+        "int": ("a whole number", lambda value: _is_number(value, numbers.Integral)),
+        "float": ("a number", lambda value: _is_number(value, numbers.Real)),
+        "str": ("a text", lambda value: isinstance(value, str)),
+        "list[str]": ("a list of texts", _are_texts),
+        "Sequence[str]": ("a list of texts", _are_texts),
+    }
+)
+"""By type of an option, as its renderer writes it: what it is in words, and a check."""

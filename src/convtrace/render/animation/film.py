@@ -80,7 +80,10 @@ def make_film(
         trace.why(Address(found.name, (*index, *place))) for place in np.ndindex(tuple(spatial))
     ]
     if any(isinstance(receipt.exact, complex) for receipt in receipts):
-        raise UsageError(f"{found.name} is complex, which an animation does not show")
+        raise UsageError(
+            f"{found.name} is complex, which an animation does not show\n"
+            "  Choose .svg, .json or .txt of one number."
+        )
     columns = spatial[-1] if spatial else 1
     shape: Place = (math.prod(spatial) // columns, columns)
     places: list[Place] = [divmod(number, shape[1]) for number in range(total)]

@@ -1,0 +1,115 @@
+"""The saving hub: what it refuses, and what it says then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import convtrace as ct
+from convtrace.render.table import EXTRAS
+
+
+@pytest.fixture(scope="module")
+def trace() -> ct.Trace:
+    torch.manual_seed(0)
+    return ct.trace(nn.Conv2d(1, 2, 3), torch.randn(1, 1, 5, 5))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("a.svg", {"width": "wide"}, "It is a number or None."),
+        ("a.svg", {"figure": ["stack"]}, "It is a text."),
+        ("a.gif", {"sample": "0"}, "It is a whole number."),
+        ("a.gif", {"channel": True}, "It is a whole number."),
+        ("a.gif", {"frames": float("nan")}, "It is a whole number or None."),
+        ("a.gif", {"loop": 1}, "It is True or False."),
+        ("a.html", {"steps": "conv2d"}, "It is a list of texts or None."),
+        ("a.html", {"steps": [1]}, "It is a list of texts or None."),
+        ("a.html", {"budget": 1e6}, "It is a whole number."),
+        ("a.html", {"budget": -1}, "It is a number of bytes"),
+        ("a.html", {"steps": ["nope"]}, "nothing in this trace is called 'nope'"),
+        ("a.csv", {"step": 3}, "It is a text or a list of texts or None."),
+        ("a.py", {"framework": []}, "It is a text."),
+        ("a.svg", {"lang": 3}, "no such language: 3"),
+        ("a.svg", {"theme": []}, "It is 'light' or 'dark'."),
+    ],
+)
+def test_an_option_of_another_type_is_told_and_leaves_no_file(
+    trace: ct.Trace, tmp_path: Path, name: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ct.ConvtraceError) as caught:
+        trace.save(tmp_path / name, **options)
+    assert words in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_value_of_any_size_makes_a_short_message(trace: ct.Trace, tmp_path: Path) -> None:
+    with pytest.raises(ct.UsageError) as caught:
+        trace.save(tmp_path / "a.svg", width="9" * 100_000)
+    assert len(str(caught.value)) < 200
+
+
+def test_an_address_may_be_given_as_one(trace: ct.Trace, tmp_path: Path) -> None:
+    trace.save(tmp_path / "one.svg", address=ct.Address("conv2d", (0, 1, 0, 2)))
+    trace.save(tmp_path / "two.svg", address="conv2d[0,1,0,2]")
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+@pytest.mark.parametrize("package", ["av", "resvg_py", "cairosvg", "cairocffi", "xlsxwriter"])
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    trace: ct.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    class Hidden:
+        """Finds no package of this name."""
+
+        def find_spec(
+            self, name: str, path: Sequence[str] | None = None, target: Any = None
+        ) -> ModuleSpec | None:
+            if name.partition(".")[0] == package:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return None
+
+    for name in list(sys.modules):
+        if name.partition(".")[0] == package or name.startswith("convtrace.render."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Hidden(), *sys.meta_path])
+    suffix = {"av": ".mp4", "resvg_py": ".png", "xlsxwriter": ".xlsx"}.get(package, ".pdf")
+    with pytest.raises(ct.MissingDependencyError) as caught:
+        trace.save(tmp_path / f"a{suffix}")
+    assert f'pip install "convtrace[{EXTRAS[package]}]"' in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".json", ".html", ".convtrace"])
+def test_a_name_that_is_no_unicode_is_told_and_leaves_the_file_as_it_was(
+    tmp_path: Path, suffix: str
+) -> None:
+    model = nn.Sequential()
+    model.add_module("half\ud800", nn.Conv2d(1, 1, 2))
+    file = tmp_path / f"a{suffix}"
+    file.write_text("before")
+    with pytest.raises(ct.FileError, match="Rename the module"):
+        ct.trace(model, torch.ones(1, 1, 3, 3)).save(file)
+    assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_trace_of_too_many_numbers_is_not_written_as_json(
+    trace: ct.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 25 + 2 * 9 + 2 + 2 * 9  # input, weight, bias, output
+    monkeypatch.setattr("convtrace.render.document.MOST_NUMBERS", count)
+    trace.save(tmp_path / "a.json")
+    before = (tmp_path / "a.json").read_bytes()
+    monkeypatch.setattr("convtrace.render.document.MOST_NUMBERS", count - 1)
+    with pytest.raises(ct.UsageError, match=f"{count} numbers, at most {count - 1}"):
+        trace.save(tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_bytes() == before
