@@ -34,7 +34,7 @@ run: install ## Install, then run the demo: every number of two small convolutio
 	@.venv/bin/convtrace demo $(ARGS)
 
 .PHONY: test
-test: install .venv/.system .venv/.page ## Install, then run the whole test suite
+test: .venv/.test .venv/.system .venv/.page ## Install, then run the whole test suite
 	@.venv/bin/python -m pytest $(ARGS)
 
 .PHONY: install
@@ -56,7 +56,7 @@ bench: .venv/.bench ## Run the benchmarks and write their results page
 	@.venv/bin/python -m benchmarks
 
 .PHONY: page
-page: install .venv/.page ## Build page.js and page.css of the page from web/
+page: .venv/.page ## Build page.js and page.css of the page from web/
 	@.venv/bin/python scripts/node.py vite build
 
 .PHONY: docs
@@ -80,7 +80,7 @@ clean: ## Remove .venv and everything else that was made here
 .venv/.installed: .venv/.made pyproject.toml constraints.txt
 	@echo "Installing into .venv. The first time takes some minutes: PyTorch is large."
 	@$(PIP_INSTALL) pip
-	@$(PIP_INSTALL) --group test --editable '.[figures,onnx,serve,sheet,video,widget]'
+	@$(PIP_INSTALL) --editable '.[figures,onnx,serve,sheet,video,widget]'
 	@touch $@
 
 # Programs and fonts for the tests: LibreOffice and others, where they can be installed.
@@ -90,9 +90,14 @@ clean: ## Remove .venv and everything else that was made here
 
 # Packages of web/ and a browser, for building and testing the page.
 .PHONY: .venv/.page
-.venv/.page: .venv/.installed
+.venv/.page: .venv/.test
 	@.venv/bin/python scripts/prepare_page.py
 
-.venv/.bench .venv/.check .venv/.docs: .venv/.%: .venv/.installed
+.venv/.test: .venv/.installed
+	@echo "Installing what the tests need, among it JAX, Keras, JupyterLab and a browser's driver."
+	@$(PIP_INSTALL) --group test
+	@touch $@
+
+.venv/.bench .venv/.check .venv/.docs: .venv/.%: .venv/.test
 	@$(PIP_INSTALL) --group $*
 	@touch $@
