@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +62,37 @@ def test_an_address_may_be_given_as_one(trace: ct.Trace, tmp_path: Path) -> None
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
+HIDDEN = """
+import sys
+import convtrace as ct
+
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+
+sys.meta_path.insert(0, Hidden())
+try:
+    ct.load({saved!r}).save({file!r})
+except ct.MissingDependencyError as error:
+    print(error)
+"""
+
+
 @pytest.mark.parametrize("package", ["av", "resvg_py", "cairosvg", "cairocffi", "xlsxwriter"])
 def test_a_package_that_is_missing_is_named_with_its_extra(
-    trace: ct.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+    trace: ct.Trace, tmp_path: Path, package: str
 ) -> None:
-    class Hidden:
-        """Finds no package of this name."""
-
-        def find_spec(
-            self, name: str, path: Sequence[str] | None = None, target: Any = None
-        ) -> ModuleSpec | None:
-            if name.partition(".")[0] == package:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-            return None
-
-    for name in list(sys.modules):
-        if name.partition(".")[0] == package or name.startswith("convtrace.render."):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Hidden(), *sys.meta_path])
+    saved = tmp_path / "run.convtrace"
+    trace.save(saved)
     suffix = {"av": ".mp4", "resvg_py": ".png", "xlsxwriter": ".xlsx"}.get(package, ".pdf")
-    with pytest.raises(ct.MissingDependencyError) as caught:
-        trace.save(tmp_path / f"a{suffix}")
-    assert f'pip install "convtrace[{EXTRAS[package]}]"' in str(caught.value)
-    assert not list(tmp_path.iterdir())
+    file = str(tmp_path / f"a{suffix}")
+    code = HIDDEN.format(package=package, saved=str(saved), file=file)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f'pip install "convtrace[{EXTRAS[package]}]"' in ran.stdout
+    assert list(tmp_path.iterdir()) == [saved]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".html", ".convtrace"])
