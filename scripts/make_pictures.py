@@ -23,9 +23,9 @@ from rich.text import Text
 import convtrace as ct
 from convtrace.demo import DemoOptions, run_stack
 from convtrace.models.digits import digit, digits
-from convtrace.render.drawn import receipt_scene, trace_scene
-from convtrace.render.svg import svg
-from convtrace.render.text import receipt_lines
+from convtrace.render.pictures.drawn import receipt_scene, trace_scene
+from convtrace.render.pictures.svg import svg
+from convtrace.render.text.receipt import receipt_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images"

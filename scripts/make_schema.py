@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from convtrace.render.answers import SplitDocument, UsesDocument
-from convtrace.render.diff_document import ModelReportDocument, ReportDocument
-from convtrace.render.document import ReceiptDocument, TraceDocument
+from convtrace.render.documents.answers import SplitDocument, UsesDocument
+from convtrace.render.documents.diff_document import ModelReportDocument, ReportDocument
+from convtrace.render.documents.document import ReceiptDocument, TraceDocument
 from convtrace.storage import SavedTrace
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "schema" / "convtrace.schema.json"

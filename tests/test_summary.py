@@ -17,7 +17,7 @@ from torch.nn import functional as F
 import convtrace as ct
 from convtrace.catalog import LANGUAGES
 from convtrace.models.digits import digit, digits
-from convtrace.render.summary import print_summary, summary_lines, summary_text
+from convtrace.render.text.summary import print_summary, summary_lines, summary_text
 from convtrace.summary import Row, summarize, totals
 
 

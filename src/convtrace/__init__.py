@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from convtrace.frontends.torch import trace as trace
     from convtrace.graph import Trace as Trace
     from convtrace.mismatch.entry import diff as diff
-    from convtrace.mismatch.model_report import ModelReport as ModelReport
-    from convtrace.mismatch.model_report import Pair as Pair
+    from convtrace.mismatch.networks.report import ModelReport as ModelReport
+    from convtrace.mismatch.networks.report import Pair as Pair
     from convtrace.mismatch.report import Cause as Cause
     from convtrace.mismatch.report import Report as Report
     from convtrace.projection import Use as Use
@@ -56,8 +56,8 @@ _HOMES: dict[str, str] = {
     "Address": "address",
     "Arithmetic": "arithmetic",
     "Cause": "mismatch.report",
-    "ModelReport": "mismatch.model_report",
-    "Pair": "mismatch.model_report",
+    "ModelReport": "mismatch.networks.report",
+    "Pair": "mismatch.networks.report",
     "Receipt": "receipt",
     "Report": "mismatch.report",
     "Split": "split",

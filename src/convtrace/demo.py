@@ -94,8 +94,8 @@ def run_demo(
         UsageError: The options do not fit together.
     """
     from convtrace.catalog import choose_language
-    from convtrace.render.descent import descent
-    from convtrace.render.text import print_receipt
+    from convtrace.render.text.descent import descent
+    from convtrace.render.text.receipt import print_receipt
 
     options = options or DemoOptions()
     chosen = choose_language(lang)
@@ -199,8 +199,8 @@ def tensor_blocks(trace: Trace) -> str:
 
 def _tell_moral(tell: _Teller, trace: Trace, top: Receipt) -> None:
     """Say what the example was made for, as it is true for these sizes."""
-    from convtrace.render.descent import equation
     from convtrace.render.look import WIDTH, keep
+    from convtrace.render.text.descent import equation
 
     whole = equation(top, tell.lang)
     below = trace.step(top.address.step).values["input"]

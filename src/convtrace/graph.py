@@ -352,7 +352,7 @@ class Trace:
         return TraceWidget(self, lang=choose_language(lang), theme=theme, start=start, title=title)
 
     def _repr_html_(self) -> str:
-        from convtrace.render.frame import trace_frame
+        from convtrace.render.page.frame import trace_frame
 
         return trace_frame(self)
 

@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 
 from convtrace.errors import ConvtraceError, OutOfRangeError, UsageError
-from convtrace.render.document import ReceiptDocument, receipt_document
-from convtrace.render.page_numbers import BoxDocument, box_document
+from convtrace.render.documents.document import ReceiptDocument, receipt_document
+from convtrace.render.page.numbers import BoxDocument, box_document
 
 if TYPE_CHECKING:
     from convtrace.graph import Trace

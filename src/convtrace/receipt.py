@@ -168,7 +168,7 @@ class Receipt:
             lang: `en` or `ko`; None takes the locale's.
             limit: Most terms to show; None shows all.
         """
-        from convtrace.render.text import receipt_text
+        from convtrace.render.text.receipt import receipt_text
 
         return receipt_text(self, lang=lang, limit=limit)
 
@@ -197,7 +197,7 @@ class Receipt:
         save("receipt", self, file, lang=lang, theme=theme, **options)
 
     def _repr_html_(self) -> str:
-        from convtrace.render.frame import receipt_frame
+        from convtrace.render.page.frame import receipt_frame
 
         return receipt_frame(self)
 

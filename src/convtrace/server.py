@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from convtrace.errors import UsageError
 from convtrace.live import FIRST_BYTES, Live
-from convtrace.render.page import page_html, trace_page
+from convtrace.render.page.files import page_html, trace_page
 from convtrace.render.table import missing
 
 try:

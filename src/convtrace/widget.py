@@ -9,7 +9,7 @@ import msgspec
 
 from convtrace.address import parse_address
 from convtrace.live import FIRST_BYTES, Live
-from convtrace.render.page import page_file, trace_page
+from convtrace.render.page.files import page_file, trace_page
 from convtrace.render.table import missing
 
 try:

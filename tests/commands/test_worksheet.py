@@ -13,7 +13,7 @@ from convtrace.cli import main
 def test_a_missing_font_says_what_to_install_and_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convtrace.render.fonts.FAMILIES", ())
+    monkeypatch.setattr("convtrace.render.pictures.fonts.FAMILIES", ())
     file = tmp_path / "a.pdf"
     file.write_text("before")
     result = CliRunner().invoke(main, ["worksheet", str(file), "--kind", "shape", "--lang", "ko"])

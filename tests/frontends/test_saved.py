@@ -19,7 +19,7 @@ from torch.nn import functional
 import convtrace as ct
 from convtrace import storage
 from convtrace.models.digits import digit, digits
-from convtrace.render.document import receipt_document
+from convtrace.render.documents.document import receipt_document
 from convtrace.render.table import RENDERERS
 from convtrace.step import Value
 from convtrace.tables import Coefficients, Curve
@@ -99,7 +99,7 @@ def test_why_summary_and_the_documents_need_no_torch(
         "import json\n"
         "import msgspec\n"
         "import convtrace as ct\n"
-        "from convtrace.render.document import receipt_document, trace_document\n"
+        "from convtrace.render.documents.document import receipt_document, trace_document\n"
         "from convtrace.summary import summarize\n"
         "for name, places in json.load(sys.stdin).items():\n"
         f"    trace = ct.load({str(folder)!r} + '/' + name + '.convtrace')\n"

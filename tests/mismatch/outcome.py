@@ -151,7 +151,8 @@ def summary(outcomes: list[Outcome]) -> Figures:
 
 def mutations() -> Iterator[tuple[str, bool]]:
     """Break the checker in several ways; yield each with whether the figures notice."""
-    from convtrace.mismatch import compare, search
+    from convtrace.mismatch.judging import elements
+    from convtrace.mismatch.search import search
 
     def loose(*args: Any, **kwargs: Any) -> Any:
         found = original(*args, **kwargs)
@@ -159,7 +160,7 @@ def mutations() -> Iterator[tuple[str, bool]]:
             found.observed, found.values, found.bound * 1e6, found.typical * 1e6, found.own
         )
 
-    original = compare.compared
+    original = elements.compared
     diagnosis, causes = "convtrace.mismatch.diagnosis", "convtrace.mismatch.causes"
     breaks: list[tuple[str, Any]] = [
         ("bounds a million times too wide", _everywhere("compared", loose)),
@@ -192,6 +193,6 @@ def _everywhere(name: str, function: Any) -> Any:
     import contextlib
 
     stack = contextlib.ExitStack()
-    for module in ("diagnosis", "search", "precision", "shapes"):
+    for module in ("diagnosis", "search.search", "search.precision", "search.shapes"):
         stack.enter_context(mock.patch(f"convtrace.mismatch.{module}.{name}", function))
     return stack

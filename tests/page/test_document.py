@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from convtrace.render.document import TraceDocument
-from convtrace.render.page import PageDocument
+from convtrace.render.documents.document import TraceDocument
+from convtrace.render.page.files import PageDocument
 
 SOURCE = Path(__file__).resolve().parents[2] / "web" / "src" / "document.ts"
 KINDS = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean"}

@@ -12,7 +12,7 @@ from page_reading import numbers
 from playwright.sync_api import Page, expect
 
 from convtrace.demo import DemoOptions, run_stack
-from convtrace.render.document import receipt_document
+from convtrace.render.documents.document import receipt_document
 
 Open = Callable[..., Page]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from convtrace.render.page import page_messages
+from convtrace.render.page.files import page_messages
 
 SOURCE = Path(__file__).resolve().parents[2] / "web" / "src"
 

@@ -18,8 +18,8 @@ import convtrace as ct
 from convtrace.demo import DemoOptions, run_stack
 from convtrace.graph import Trace
 from convtrace.models.digits import digit, digits
-from convtrace.render.document import receipt_document
-from convtrace.render.page import page_file, trace_page
+from convtrace.render.documents.document import receipt_document
+from convtrace.render.page.files import page_file, trace_page
 
 
 @pytest.fixture(scope="module")

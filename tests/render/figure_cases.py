@@ -15,7 +15,7 @@ import convtrace as ct
 from convtrace.graph import Trace
 from convtrace.models.digits import digit, digits
 from convtrace.render.drawing.scene import Scene
-from convtrace.render.drawn import trace_scene
+from convtrace.render.pictures.drawn import trace_scene
 
 
 def counted(layer: nn.Module, *shape: int) -> Trace:

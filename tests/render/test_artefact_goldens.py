@@ -22,8 +22,8 @@ from convtrace.exercises import worksheets
 from convtrace.graph import Trace
 from convtrace.render.animation.files import trace_animated_svg
 from convtrace.render.code.files import FRAMEWORKS, receipt_py, trace_py
+from convtrace.render.documents.terms_csv import receipt_csv
 from convtrace.render.sheet.files import trace_xlsx
-from convtrace.render.terms_csv import receipt_csv
 from convtrace.render.worksheet.files import worksheets_html
 
 GOLDENS = Path(__file__).parent / "goldens" / "artefacts"

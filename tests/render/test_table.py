@@ -113,10 +113,10 @@ def test_a_trace_of_too_many_numbers_is_not_written_as_json(
     trace: ct.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 25 + 2 * 9 + 2 + 2 * 9  # input, weight, bias, output
-    monkeypatch.setattr("convtrace.render.document.MOST_NUMBERS", count)
+    monkeypatch.setattr("convtrace.render.documents.document.MOST_NUMBERS", count)
     trace.save(tmp_path / "a.json")
     before = (tmp_path / "a.json").read_bytes()
-    monkeypatch.setattr("convtrace.render.document.MOST_NUMBERS", count - 1)
+    monkeypatch.setattr("convtrace.render.documents.document.MOST_NUMBERS", count - 1)
     with pytest.raises(ct.UsageError, match=f"{count} numbers, at most {count - 1}"):
         trace.save(tmp_path / "a.json")
     assert (tmp_path / "a.json").read_bytes() == before

@@ -1,5 +1,5 @@
 /**
- * The JSON documents that Python writes (`src/convtrace/render/document.py` and `page.py`).
+ * The JSON documents that Python writes (`src/convtrace/render/documents/document.py` and `page.py`).
  *
  * A test compares these interfaces with the JSON Schema of the Python structs, field by field.
  * Axes: `N C_in C_out H W kH kW oH oW`. Everything counts from 0.

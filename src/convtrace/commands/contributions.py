@@ -94,8 +94,8 @@ def contributions(
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.progress import Progress
     from convtrace.commands.run import Request, print_rows, run
-    from convtrace.render.answers import split_json
-    from convtrace.render.contributions import agrees, maps_of, print_contributions
+    from convtrace.render.documents.answers import split_json
+    from convtrace.render.text.contributions import agrees, maps_of, print_contributions
 
     language = choose_language(lang)
     console = make_console(color)
@@ -136,7 +136,7 @@ def contributions(
 
 
 def _map(tensor: Any) -> Any:
-    from convtrace.render.contributions import array
+    from convtrace.render.text.contributions import array
 
     tensor = tensor.detach().cpu()
     return array(tensor) if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()

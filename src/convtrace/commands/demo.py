@@ -114,7 +114,7 @@ def _write_page(trace: Trace, file: str | None, lang: str) -> str:
     """
     from convtrace.catalog import say
     from convtrace.errors import FileError
-    from convtrace.render.page import is_page
+    from convtrace.render.page.files import is_page
 
     if file is not None:
         trace.save(file, lang=lang)

@@ -13,7 +13,7 @@ from convtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from convtrace.commands.sides import Given, Side
-    from convtrace.mismatch.model_report import ModelReport
+    from convtrace.mismatch.networks.report import ModelReport
     from convtrace.mismatch.report import Report
 
 _HELP = """\
@@ -199,8 +199,8 @@ def _check_output(file: str) -> None:
 
 
 def _show(report: Any, console: Any, lang: str, *, everything: bool) -> None:
-    from convtrace.mismatch.model_report import ModelReport
-    from convtrace.render.diff_models import model_report_lines
+    from convtrace.mismatch.networks.report import ModelReport
+    from convtrace.render.text.diff_models import model_report_lines
 
     if isinstance(report, ModelReport):
         for line in model_report_lines(report, lang, everything=everything):
@@ -329,8 +329,8 @@ def _inputs_of(side: Side) -> list[Any]:
 def _compare(left: Side, right: Side, step: str | None, advance: Any) -> ModelReport:
     from dataclasses import replace
 
-    from convtrace.mismatch.models import diff_models
-    from convtrace.mismatch.runs import random_notes
+    from convtrace.mismatch.networks.diagnosis import diff_models
+    from convtrace.mismatch.networks.runs import random_notes
 
     report = diff_models(left.trace, right.trace, step=step, on_step=advance)
     notes = [*random_notes("mine", left.random), *random_notes("reference", right.random)]

@@ -137,7 +137,7 @@ def _run_model(text: str, given: Given, inputs: Sequence[Loaded], weights: str |
     from convtrace.loading.arrays import Loaded
     from convtrace.loading.inputs import fit, missing_input, needs_input
     from convtrace.loading.models import default_input, parse_model
-    from convtrace.mismatch.runs import run_twice
+    from convtrace.mismatch.networks.runs import run_twice
 
     source = parse_model(text)
     with source.importable():

@@ -39,7 +39,7 @@ def summary(lang: str | None, color: str, **request: Any) -> None:
     """List steps."""
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.run import Request, print_rows, run
-    from convtrace.render.summary import print_summary
+    from convtrace.render.text.summary import print_summary
 
     language = choose_language(lang)
     console = make_console(color)

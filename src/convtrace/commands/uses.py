@@ -72,8 +72,8 @@ def uses(
     from convtrace.commands.progress import Progress
     from convtrace.commands.run import Request, print_rows, run
     from convtrace.commands.why import address_of
-    from convtrace.render.answers import uses_json
-    from convtrace.render.uses import print_uses
+    from convtrace.render.documents.answers import uses_json
+    from convtrace.render.text.uses import print_uses
 
     language = choose_language(lang)
     console = make_console(color)

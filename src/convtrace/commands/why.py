@@ -107,7 +107,7 @@ def why(
             parse_address(text)  # before anything slow
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.run import Request, print_rows, run
-    from convtrace.render.text import print_receipt
+    from convtrace.render.text.receipt import print_receipt
 
     language = choose_language(lang)
     console = make_console(color)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.stages import Add
+from convtrace.mismatch.computing.whole import whole
 from convtrace.mismatch.report import Apart
-from convtrace.mismatch.search import Found, applied
-from convtrace.mismatch.setup import Setup
-from convtrace.mismatch.stages import Add
-from convtrace.mismatch.whole import whole
+from convtrace.mismatch.search.search import Found, applied
 
 Array = NDArray[Any]
 

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from convtrace.exact import FORMATS
 from convtrace.mismatch.apart import apart
 from convtrace.mismatch.causes import candidates
-from convtrace.mismatch.compare import Compared, compared
-from convtrace.mismatch.fits import fitted
-from convtrace.mismatch.judgement import judged
+from convtrace.mismatch.computing.stages import Norm, Sums
+from convtrace.mismatch.computing.whole import linear_whole, whole
+from convtrace.mismatch.judging.elements import Compared, compared
+from convtrace.mismatch.judging.judgement import judged
+from convtrace.mismatch.judging.spread import MARGIN
 from convtrace.mismatch.pattern import pattern
-from convtrace.mismatch.precision import arithmetic_of, fitting, possible
-from convtrace.mismatch.problem import Problem
+from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Cause, Report
-from convtrace.mismatch.search import Found, Judge, Search, is_long
-from convtrace.mismatch.shapes import misshapen, other_settings
-from convtrace.mismatch.spread import MARGIN
-from convtrace.mismatch.stages import Norm, Sums
-from convtrace.mismatch.whole import linear_whole, whole
+from convtrace.mismatch.search.fits import fitted
+from convtrace.mismatch.search.precision import arithmetic_of, fitting, possible
+from convtrace.mismatch.search.search import Found, Judge, Search, is_long
+from convtrace.mismatch.search.shapes import misshapen, other_settings
 
 Array = NDArray[Any]
 
@@ -202,7 +202,7 @@ def _in_lower_precision(
     tick: Callable[[], None],
 ) -> Report | None:
     """Look for single causes in an output that was computed in a lower precision as well."""
-    from convtrace.mismatch.precision import lower, operands
+    from convtrace.mismatch.search.precision import lower, operands
 
     for ran in (*lower(problem), *operands(problem)):
         other = problem.but(arithmetic=ran)

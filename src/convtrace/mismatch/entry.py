@@ -10,11 +10,11 @@ from convtrace.errors import UsageError
 from convtrace.frontends.convolution import Ints
 from convtrace.graph import Trace
 from convtrace.mismatch.diagnosis import diagnose
-from convtrace.mismatch.model_report import ModelReport
-from convtrace.mismatch.models import diff_models
-from convtrace.mismatch.question import ask
+from convtrace.mismatch.networks.diagnosis import diff_models
+from convtrace.mismatch.networks.report import ModelReport
+from convtrace.mismatch.networks.runs import inputs_of
+from convtrace.mismatch.question.sides import ask
 from convtrace.mismatch.report import Report
-from convtrace.mismatch.runs import inputs_of
 
 
 def diff(

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.causes.maps import axis_names
-from convtrace.mismatch.compare import Compared
+from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.judging.elements import Compared
 from convtrace.mismatch.report import Note, Pattern
-from convtrace.mismatch.setup import Setup
 
 Array = NDArray[Any]
 

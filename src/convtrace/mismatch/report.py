@@ -180,7 +180,7 @@ class Report:
         Args:
             lang: `en` or `ko`; None takes the locale's.
         """
-        from convtrace.render.diff import report_text
+        from convtrace.render.text.diff import report_text
 
         return report_text(self, lang)
 

@@ -21,8 +21,8 @@ from convtrace.mismatch.causes import (
     scaling,
     transposed,
 )
-from convtrace.mismatch.change import Change, Family, listed
-from convtrace.mismatch.setup import Setup
+from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.search.change import Change, Family, listed
 
 FAMILIES: tuple[Family, ...] = (
     kernel.flips,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.quantization import Requantize
-from convtrace.mismatch.setup import Setup
-from convtrace.mismatch.stages import ACTIVATIONS, Act, Add, Norm
+from convtrace.mismatch.computing.quantization import Requantize
+from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.stages import ACTIVATIONS, Act, Add, Norm
+from convtrace.mismatch.search.change import Change
 
 _USUAL = ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish")
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 from convtrace.mismatch.causes.maps import axis_names
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Setup
+from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.search.change import Change
 
 
 def strides(setup: Setup) -> Iterator[Change]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from convtrace.mismatch.causes.maps import axis_names, misread, only, order, permute, reverse, roll
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Map, Setup
+from convtrace.mismatch.computing.setup import Map, Setup
+from convtrace.mismatch.search.change import Change
 
 
 def turned(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:

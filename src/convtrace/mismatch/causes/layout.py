@@ -16,9 +16,9 @@ from convtrace.mismatch.causes.maps import (
     reverse,
     roll,
 )
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Map, Setup
-from convtrace.mismatch.stages import Local, Sums
+from convtrace.mismatch.computing.setup import Map, Setup
+from convtrace.mismatch.computing.stages import Local, Sums
+from convtrace.mismatch.search.change import Change
 
 
 def read(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.causes.maps import axis_names
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Positions, Setup
+from convtrace.mismatch.computing.setup import Positions, Setup
+from convtrace.mismatch.search.change import Change
 
 Array = NDArray[Any]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.setup import Map, Positions
+from convtrace.mismatch.computing.setup import Map, Positions
 
 SPATIAL = {1: ("columns",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")}
 """Names of the spatial axes."""

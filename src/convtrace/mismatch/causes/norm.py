@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Setup
-from convtrace.mismatch.stages import Add, Affine, Local, Norm, Stage, Sums
+from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.stages import Add, Affine, Local, Norm, Stage, Sums
+from convtrace.mismatch.search.change import Change
 
 Array = NDArray[Any]
 
@@ -211,7 +211,7 @@ def _own(
     cache: list[tuple[Array, Array]] = []
 
     def stage(sums: Sums) -> Sums:
-        from convtrace.mismatch.whole import whole
+        from convtrace.mismatch.computing.whole import whole
 
         if not cache:
             values = whole(before).values

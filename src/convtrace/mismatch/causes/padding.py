@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.causes.maps import axis_names
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Setup
-from convtrace.mismatch.stages import Local, Sums
+from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.stages import Local, Sums
+from convtrace.mismatch.search.change import Change
 
 Array = NDArray[Any]
 

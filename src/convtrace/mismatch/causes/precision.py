@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Op, Positions, Setup
-from convtrace.mismatch.stages import Add, Stage, Store, rounded
+from convtrace.mismatch.computing.setup import Op, Positions, Setup
+from convtrace.mismatch.computing.stages import Add, Stage, Store, rounded
+from convtrace.mismatch.search.change import Change
 
 Array = NDArray[Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.quantization import LIMITS, ROUNDINGS, Less, Requantize
-from convtrace.mismatch.setup import Op, Setup
-from convtrace.mismatch.stages import Add, Local, Sums
+from convtrace.mismatch.computing.quantization import LIMITS, ROUNDINGS, Less, Requantize
+from convtrace.mismatch.computing.setup import Op, Setup
+from convtrace.mismatch.computing.stages import Add, Local, Sums
+from convtrace.mismatch.search.change import Change
 
 
 def _requantize(setup: Setup) -> Requantize | None:
@@ -238,7 +238,7 @@ def accumulators(setup: Setup) -> Iterator[Change]:
 
 
 def _wrap(bits: int) -> Any:
-    from convtrace.mismatch.quantization import wrapped
+    from convtrace.mismatch.computing.quantization import wrapped
 
     def stage(sums: Sums) -> Sums:
         return sums.to(wrapped(sums.values, bits), sums.magnitude)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.change import Change
-from convtrace.mismatch.setup import Op, Positions, Setup
-from convtrace.mismatch.stages import Affine, Local, Sums
+from convtrace.mismatch.computing.setup import Op, Positions, Setup
+from convtrace.mismatch.computing.stages import Affine, Local, Sums
+from convtrace.mismatch.search.change import Change
 
 Array = NDArray[Any]
 

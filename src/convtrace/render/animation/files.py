@@ -27,7 +27,7 @@ from convtrace.render.animation.parts import Film
 from convtrace.render.animation.raster import CLEAR, Raster
 from convtrace.render.drawing.scene import MM, Scene
 from convtrace.render.drawing.theme import theme_of
-from convtrace.render.svg import elements, svg
+from convtrace.render.pictures.svg import elements, svg
 
 SECONDS = 0.8
 """How long a frame is shown, unless asked otherwise."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw
 from convtrace.render.animation.parts import Film
 from convtrace.render.drawing.scene import Box, Label, Shape, Stroke
 from convtrace.render.drawing.theme import Theme, mix, parse
-from convtrace.render.font_files import font
+from convtrace.render.pictures.font_files import font
 
 CLEAR = 255
 """Place in the palette of what stays as it was."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.graph import Trace
-from convtrace.render.contributions import agrees, array, check, maps_of, parts_of, target
 from convtrace.render.drawing.pen import BODY, SMALL, TEXT_WIDTH, Pen
 from convtrace.render.drawing.scene import (
     EMPTY,
@@ -25,9 +24,10 @@ from convtrace.render.drawing.scene import (
 from convtrace.render.drawing.theme import ink_on
 from convtrace.render.figures.ledger import Entry, ledger
 from convtrace.render.figures.page import page
-from convtrace.render.heatmap import NONFINITE, HeatMap, cell, heat_maps
 from convtrace.render.look import name
 from convtrace.render.numbers import MINUS
+from convtrace.render.text.contributions import agrees, array, check, maps_of, parts_of, target
+from convtrace.render.text.heatmap import NONFINITE, HeatMap, cell, heat_maps
 
 if TYPE_CHECKING:
     from convtrace.split import Split

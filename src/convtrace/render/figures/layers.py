@@ -14,7 +14,7 @@ from convtrace.render.drawing.pen import Pen
 from convtrace.render.figures.planes import Place, place_of, sizes_of
 from convtrace.render.look import name
 from convtrace.render.numbers import MINUS
-from convtrace.render.words import AXES
+from convtrace.render.text.words import AXES
 from convtrace.rules.conv import Window, channel_counts, window
 from convtrace.step import Step
 

@@ -12,9 +12,9 @@ from convtrace.render.figures.bands import bands
 from convtrace.render.figures.listed import listed
 from convtrace.render.look import UNBROKEN, Look, name
 from convtrace.render.numbers import ABOUT
-from convtrace.render.text import given
-from convtrace.render.verdict import SHOWN_CULPRITS, verdict_lines
-from convtrace.render.words import introduction
+from convtrace.render.text.receipt import given
+from convtrace.render.text.verdict import SHOWN_CULPRITS, verdict_lines
+from convtrace.render.text.words import introduction
 from convtrace.rules.conv import Window
 
 LIMIT, LIST_LIMIT = 64, 24

@@ -11,8 +11,8 @@ from typing import Any
 from convtrace.errors import MissingDependencyError
 from convtrace.render.drawing.scene import Box, Label, Scene
 from convtrace.render.drawing.theme import parse
-from convtrace.render.fonts import family_for
-from convtrace.render.svg import svg
+from convtrace.render.pictures.fonts import family_for
+from convtrace.render.pictures.svg import svg
 from convtrace.render.worksheet.sheet import PAGE, Worksheet, pages
 
 _STYLE = """\

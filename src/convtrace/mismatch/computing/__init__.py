@@ -1,0 +1,1 @@
+"""Ways to compute a convolution, right or wrong, and what follows its sums."""

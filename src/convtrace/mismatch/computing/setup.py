@@ -1,0 +1,299 @@
+"""One way to compute a convolution, right or wrong, that can be asked for single output numbers.
+
+A `Setup` is the convolution of the reference plus whatever a candidate cause changes in it. Every
+rearrangement is a map of positions (`Positions -> Positions`), so that a candidate costs nothing
+before it is asked for a number, and the same maps serve a sample and the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.mismatch.computing.stages import Stage, Sums
+
+Array = NDArray[Any]
+Positions = tuple[Array, ...]
+"""One integer array for each axis; they broadcast against each other."""
+
+Map = Callable[[Positions, tuple[int, ...]], Positions]
+"""Takes positions in a rearranged array and its shape; returns where those numbers came from."""
+
+Op = Callable[[Array, Positions], Array]
+"""Takes numbers and their positions; returns other numbers."""
+
+Reads = Callable[[Array, Array, "Setup"], Array]
+"""Takes output channels and the numbers of their terms' channels; returns input channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A convolution, and what follows it.
+
+    Attributes:
+        x: Input, `(N, C_in, *spatial)`, float64.
+        weight: Weights as the framework stores them, float64.
+        bias: Bias `(C_out,)` or None. It is added by a stage.
+        stride: One entry an axis. So with `low` and `dilation`.
+        low: Padding before the first input; a transposed convolution crops by as much.
+        size: Output positions on each spatial axis.
+        groups: Number of groups.
+        transposed: Whether the index law is that of the transposed convolution.
+        modes: Padding mode of each axis.
+        fill: Value of the padding where the mode is `zeros`.
+        filled: Transposed only: whether the nearest input stands where none is met.
+        reads: Which input channel a term reads; None follows the groups.
+        x_maps: Rearrangements of the input, in the order they are made.
+        x_ops: Changes of the input's numbers, in the same way. Padding is added after them.
+        w_maps: Rearrangements of the weights.
+        w_ops: Changes of the weights' numbers.
+        stages: What follows the sum of products.
+        y_maps: Rearrangements of the output.
+        held: Format that operators store their results in for the next one; None where it is no
+            narrower than what they compute in.
+    """
+
+    x: Array
+    weight: Array
+    bias: Array | None
+    stride: tuple[int, ...]
+    low: tuple[int, ...]
+    dilation: tuple[int, ...]
+    size: tuple[int, ...]
+    groups: int = 1
+    transposed: bool = False
+    modes: tuple[str, ...] = ()
+    fill: float = 0.0
+    filled: bool = False
+    reads: Reads | None = None
+    x_maps: tuple[Map, ...] = ()
+    x_ops: tuple[Op, ...] = ()
+    w_maps: tuple[Map, ...] = ()
+    w_ops: tuple[Op, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    y_maps: tuple[Map, ...] = ()
+    held: str | None = None
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Kernel size of each spatial axis."""
+        return self.weight.shape[2:]
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.stride)
+
+    @property
+    def channels_in(self) -> int:
+        """C_in."""
+        return self.x.shape[1]
+
+    @property
+    def channels_out(self) -> int:
+        """C_out."""
+        return self.weight.shape[1] * self.groups if self.transposed else self.weight.shape[0]
+
+    @property
+    def terms(self) -> int:
+        """Channels that one output number reads: C_in / groups."""
+        return self.weight.shape[0] // self.groups if self.transposed else self.weight.shape[1]
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Elements from the first to the last tap of each axis."""
+        return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output."""
+        return (self.x.shape[0], self.channels_out, *self.size)
+
+    def but(self, **changes: Any) -> Setup:
+        """Return this setup with some fields changed."""
+        return replace(self, **changes)
+
+    def high(self) -> tuple[int, ...]:
+        """Padding after the last input that the output size implies; negative where it is cut."""
+        sizes = self.x.shape[2:]
+        if self.transposed:
+            return tuple(
+                (n - 1) * s + e - p - o
+                for n, s, e, p, o in zip(
+                    sizes, self.stride, self.extent, self.low, self.size, strict=True
+                )
+            )
+        return tuple(
+            (o - 1) * s + e - n - p
+            for n, s, e, p, o in zip(
+                sizes, self.stride, self.extent, self.low, self.size, strict=True
+            )
+        )
+
+    # Single numbers ------------------------------------------------------------------------------
+
+    def origin(self, at: Positions) -> Positions:
+        """Follow output positions back through the rearrangements of the output."""
+        for step in reversed(self.y_maps):
+            at = step(at, self.shape)
+        return at
+
+    def read(self, at: Positions) -> Array:
+        """Return what the taps read, `(samples, C_in / groups * taps)`.
+
+        Args:
+            at: Output positions before rearrangement, each `(samples,)`.
+        """
+        values, index, valid = self.gather(at)
+        for op in self.x_ops:
+            values = op(values, index)
+        return self.laid(values, valid)
+
+    def gather(self, at: Positions) -> tuple[Array, Positions, Array | None]:
+        """Return the input's numbers before they are changed, their positions, which are met."""
+        n, c, *places = at
+        samples, axes = len(n), self.axes
+        channel = np.arange(self.terms)[None, :]
+        channels = (self.reads or by_groups)(c[:, None], channel, self)
+        index: list[Array] = [_spread(n[:, None], axes), _spread(channels, axes)]
+        valid: Array | None = None
+        for axis, place in enumerate(places):
+            sources, met = self.sources(axis, place)
+            outer = [samples, 1] + [1] * axes
+            outer[axis + 2] = sources.shape[1]
+            index.append(sources.reshape(outer))
+            if met is not None:
+                valid = met.reshape(outer) if valid is None else valid & met.reshape(outer)
+        source = tuple(index)
+        for step in reversed(self.x_maps):
+            source = step(source, self.x.shape)
+        return self.x[source], tuple(index), valid
+
+    def laid(self, values: Array, valid: Array | None) -> Array:
+        """Lay the padding around numbers of `gather`."""
+        shape = (len(values), self.terms, *self.kernel)
+        if valid is not None:
+            values = np.where(valid, values, self.fill)
+        if values.shape != shape:
+            values = np.broadcast_to(values, shape)
+        return values.reshape(len(values), -1)
+
+    def factors(self, c: Array) -> Array:
+        """Return the weights of output channels, `(samples, C_in / groups * taps)`."""
+        axes = self.axes
+        term = np.arange(self.terms)[None, :]
+        taps: list[Array] = []
+        for axis, count in enumerate(self.kernel):
+            shape = [1, 1] + [1] * axes
+            shape[axis + 2] = count
+            taps.append(np.arange(count).reshape(shape))
+        if self.transposed:
+            first, second = by_groups(c[:, None], term, self), c[:, None] % self.weight.shape[1]
+        else:
+            first, second = c[:, None], term
+        index = (_spread(first, axes), _spread(second, axes), *taps)
+        values = self.weight_at(index)
+        return np.broadcast_to(values, (len(c), self.terms, *self.kernel)).reshape(len(c), -1)
+
+    def input_at(self, index: Positions) -> Array:
+        """Return numbers of the rearranged and changed input."""
+        source = index
+        for step in reversed(self.x_maps):
+            source = step(source, self.x.shape)
+        values = self.x[source]
+        for op in self.x_ops:
+            values = op(values, index)
+        return values
+
+    def weight_at(self, index: Positions) -> Array:
+        """Return numbers of the rearranged and changed weights."""
+        source = index
+        for step in reversed(self.w_maps):
+            source = step(source, self.weight.shape)
+        values = self.weight[source]
+        for op in self.w_ops:
+            values = op(values, index)
+        return values
+
+    def sources(self, axis: int, place: Array) -> tuple[Array, Array | None]:
+        """Apply the index law.
+
+        Args:
+            axis: Spatial axis.
+            place: Output positions, `(samples,)`.
+
+        Returns:
+            Input positions `(samples, taps)`, all inside the input, and which of them are met;
+            None where all are.
+        """
+        size = self.x.shape[2 + axis]
+        stride, dilation = self.stride[axis], self.dilation[axis]
+        taps = np.arange(self.kernel[axis])[None, :]
+        met: Array | None = None
+        if self.transposed:
+            position = place[:, None] + self.low[axis] - taps * dilation
+            source = position // stride
+            if not self.filled and stride > 1:
+                met = position % stride == 0
+        else:
+            source = place[:, None] * stride - self.low[axis] + taps * dilation
+        return into(source, size, self.modes[axis], met)
+
+    def linear(self, at: Positions) -> Sums:
+        """Compute the bare sums of products at output positions before rearrangement."""
+        read, factors = self.read(at), self.factors(at[1])
+        with np.errstate(all="ignore"):
+            products = read * factors
+            return Sums(products.sum(1), np.abs(products).sum(1), at, self)
+
+    def sample(self, at: Positions) -> Sums:
+        """Compute output numbers.
+
+        Args:
+            at: Output positions, one array `(samples,)` for each axis.
+        """
+        return self.finish(self.linear(self.origin(at)))
+
+    def finish(self, sums: Sums) -> Sums:
+        """Apply the stages to bare sums."""
+        for stage in self.stages:
+            sums = stage(sums)
+        return sums
+
+
+def by_groups(c: Array, term: Array, setup: Setup) -> Array:
+    """Return the input channels that output channels read, as groups cut them."""
+    each = setup.channels_out // setup.groups
+    return (c // each) * setup.terms + term
+
+
+def into(
+    source: Array, size: int, mode: str, met: Array | None = None
+) -> tuple[Array, Array | None]:
+    """Bring positions inside an axis as a padding mode does; tell which are met.
+
+    Example:
+        >>> into(np.array([-2, -1, 0]), 4, "reflect")[0].tolist()
+        [2, 1, 0]
+    """
+    if source.size and source.min() >= 0 and source.max() < size:
+        return source, met
+    if mode == "circular":
+        return source % size, met
+    if mode == "replicate":
+        return np.clip(source, 0, size - 1), met
+    if mode in ("reflect", "symmetric"):
+        edge = mode == "symmetric"
+        period = 2 * size if edge else max(2 * size - 2, 1)
+        wrapped = source % period
+        return np.where(wrapped < size, wrapped, period - edge - wrapped), met
+    inside = (source >= 0) & (source < size)
+    return np.clip(source, 0, size - 1), inside if met is None else met & inside
+
+
+def _spread(array: Array, axes: int) -> Array:
+    return array.reshape(array.shape + (1,) * axes)

@@ -1,0 +1,1 @@
+"""Rounding or not: of each element, and of all of them together."""

@@ -1,0 +1,173 @@
+"""The report without causes: verdict, worst elements, tolerance."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.exact import FORMATS
+from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.judging.elements import Compared, holds_nonfinite
+from convtrace.mismatch.judging.spread import MARGIN, expected_size
+from convtrace.mismatch.question.problem import Problem
+from convtrace.mismatch.report import Note, Report, Spread, Tolerance
+from convtrace.mismatch.search.sample import anywhere
+from convtrace.receipt import Receipt, Verdict
+
+Array = NDArray[Any]
+
+WORST = 3
+"""Receipts of a report."""
+
+CLOSE = 64
+"""Most elements whose correct rounding is decided by their receipts."""
+
+
+def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array]:
+    """Make the report without causes; return it and which elements are wrong."""
+    inside = found.inside
+    notes: list[Note] = list(problem.notes)
+    verdict: Verdict = "rounding"
+    unusual = ~(np.isfinite(problem.observed) & np.isfinite(found.values))
+    if unusual.any() and problem.arithmetic is not None:
+        fits = holds_nonfinite(sums, problem.arithmetic, problem.observed)
+        inside = np.where(unusual, fits, inside)
+        if (fits & unusual).any():
+            verdict = "nonfinite"
+            notes.append(("diff.note.nonfinite", {"count": int((fits & unusual).sum())}))
+    if problem.arithmetic is None and not inside.all():
+        inside, wrapped = _modular(problem, sums, found, inside)
+        if wrapped:
+            notes.append(("diff.note.wrapped", {"count": wrapped, "dtype": problem.dtype}))
+    spread = _spread(problem, found)
+    wrong = ~inside
+    if wrong.any():
+        verdict = "mismatch"
+    elif verdict == "rounding" and _all_nearest(problem, found):
+        verdict = "exact"
+    report = Report(
+        verdict=verdict,
+        worst=worst(problem, found, wrong),
+        inside=float(inside.mean()),
+        count=int(inside.size),
+        ratio=float(np.max(np.where(inside & unusual, 0.0, found.ratio), initial=0.0)),
+        arithmetic=problem.arithmetic,
+        tolerance=tolerance(problem, found),
+        spread=spread,
+        settings={**problem.attributes, "padding_mode": problem.modes[0]},
+        found=problem.found,
+        shape=tuple(problem.raw["observed"].shape),
+        expected_shape=problem.shape,
+        notes=tuple(notes),
+        name=problem.name,
+    )
+    return report, wrong
+
+
+def _modular(problem: Problem, sums: Sums, found: Compared, inside: Array) -> tuple[Array, int]:
+    """Allow what integer arithmetic is: exact modulo 2**bits."""
+    if problem.stages or problem.change_x or not problem.dtype.startswith(("int", "uint")):
+        return inside, 0
+    modulus = 2.0 ** int(problem.dtype.lstrip("uint"))
+    if float(np.max(sums.magnitude, initial=0.0)) >= 2.0**53:
+        return _by_receipts(problem, inside)
+    fits = (found.residual % modulus) == 0
+    return inside | fits, int((fits & ~inside).sum())
+
+
+def _by_receipts(problem: Problem, inside: Array) -> tuple[Array, int]:
+    """Judge sums that float64 cannot hold by a convolution in 64-bit integers, modulo 2**64."""
+    import torch
+
+    from convtrace.mismatch.question.problem import padded
+
+    setup = problem.setup
+    if setup.transposed:
+        return inside, 0
+    pads = tuple(zip(setup.low, setup.high(), strict=True))
+    x = torch.as_tensor(problem.raw["x"]).to(torch.int64)
+    x = x if problem.attributes["batched"] else x[None]
+    if any(mode != "zeros" for mode in setup.modes):
+        x = torch.from_numpy(padded(x, setup.modes, pads)).to(torch.int64)
+    else:
+        x = torch.nn.functional.pad(x, [side for pair in reversed(pads) for side in pair])
+    none = [0] * setup.axes
+    bias = problem.raw["bias"]
+    total = torch.ops.aten.convolution.default(
+        x,
+        torch.as_tensor(problem.raw["weight"]).to(torch.int64),
+        None if bias is None else torch.as_tensor(bias).to(torch.int64),
+        list(setup.stride),
+        none,
+        list(setup.dilation),
+        False,
+        none,
+        setup.groups,
+    )
+    observed = torch.as_tensor(problem.raw["observed"])
+    observed = observed if problem.attributes["batched"] else observed[None]
+    fits = (total.to(observed.dtype) == observed).numpy()
+    return fits, int((fits & ~inside).sum())
+
+
+def _all_nearest(problem: Problem, found: Compared) -> bool:
+    """Whether every element is the correctly rounded exact sum; receipts decide close calls."""
+    if problem.arithmetic is None:
+        return bool((found.residual == 0).all())
+    if problem.stages:
+        return False
+    near = found.nearest(problem.arithmetic.result)
+    if problem.arithmetic.result == "float64":
+        near &= found.own == 0
+    doubtful = np.argwhere(~near)
+    if len(doubtful) > CLOSE:
+        return False
+    return all(problem.why(tuple(map(int, at))).verdict == "exact" for at in doubtful)
+
+
+def _spread(problem: Problem, found: Compared) -> Spread | None:
+    if problem.arithmetic is None:
+        return None
+    at = anywhere(found.values.shape, 32, seed=5)
+    expected = expected_size(problem.setup, at, problem.arithmetic, problem.count, problem.stored)
+    size, mean = found.size, float(found.quotient.mean())
+    return Spread(size, mean, expected, size <= MARGIN * expected)
+
+
+def worst(problem: Problem, found: Compared, wrong: Array) -> tuple[Receipt, ...]:
+    """Return the receipts of the elements that are furthest out, by ratio to their bound."""
+    ratio = np.where(np.isnan(found.ratio), np.inf, found.ratio)
+    ratio = np.where(wrong, np.maximum(ratio, 1.0), ratio).reshape(-1)
+    few = min(WORST, ratio.size)
+    order = np.argpartition(ratio, ratio.size - few)[ratio.size - few :]
+    order = order[np.argsort(-ratio[order], kind="stable")]
+    chosen = [int(flat) for flat in order if ratio[flat] > 0]
+    shape = found.values.shape
+    return tuple(problem.why(tuple(map(int, np.unravel_index(at, shape)))) for at in chosen)
+
+
+def tolerance(problem: Problem, found: Compared) -> Tolerance | None:
+    """Return the tolerance that no correct output fails, against a reference in float64."""
+    if problem.arithmetic is None:
+        most = float(np.max(found.bound, initial=0.0))
+        line = f"torch.testing.assert_close(actual, expected, rtol=0, atol={most:g})"
+        return Tolerance(0.0, most, line)
+    finite = np.isfinite(found.bound) & np.isfinite(found.values)
+    if not finite.any():
+        return None
+    rtol = 2 * FORMATS[problem.arithmetic.result].unit
+    rest = found.bound[finite] - rtol * np.abs(found.values[finite])
+    rtol, atol = _up(rtol), _up(float(max(rest.max(), 0.0)))
+    line = f"torch.testing.assert_close(actual.double(), expected, rtol={rtol:g}, atol={atol:g})"
+    return Tolerance(rtol, atol, line)
+
+
+def _up(value: float) -> float:
+    """Round up to two digits."""
+    if value <= 0 or not math.isfinite(value):
+        return value
+    power = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{math.ceil(value / power) * power:.3g}")

@@ -1,0 +1,1 @@
+"""What `ct.diff` was asked: both sides, read into one problem."""

@@ -1,0 +1,150 @@
+"""Which arithmetic explains an output that the one that was assumed does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.arithmetic import Arithmetic
+from convtrace.exact import FORMATS
+from convtrace.mismatch.computing.whole import linear_whole, whole
+from convtrace.mismatch.judging.elements import Compared, compared
+from convtrace.mismatch.judging.spread import MARGIN, expected_size
+from convtrace.mismatch.question.problem import Problem
+from convtrace.mismatch.report import Cause
+from convtrace.mismatch.search.change import Change
+from convtrace.mismatch.search.sample import anywhere
+
+Array = NDArray[Any]
+
+
+def operands(problem: Problem) -> Iterator[Arithmetic]:
+    """List arithmetics whose operands are rounded before they are multiplied."""
+    if problem.arithmetic is None or problem.explicit:
+        return
+    result = _narrower("float32", stored_format(problem))
+    for name in ("tf32", "float16", "bfloat16"):
+        if FORMATS[name].precision < FORMATS[problem.arithmetic.operands].precision:
+            yield Arithmetic(name, "float32", result)
+
+
+def lower(problem: Problem) -> Iterator[Arithmetic]:
+    """List arithmetics that add in a lower precision than the assumed one, from the finest on.
+
+    Operands of lower precision are not among them: how they were rounded can be tried, and is.
+    """
+    if (assumed := problem.arithmetic) is None:
+        return
+    result = stored_format(problem)
+    seen = {assumed}
+    ladder = [
+        Arithmetic("float32", "float32", _narrower("float32", result)),
+        Arithmetic("float16", "float16", "float16"),
+        Arithmetic("float32", "float16", "float16"),
+        Arithmetic("bfloat16", "bfloat16", "bfloat16"),
+        Arithmetic("float32", "bfloat16", "bfloat16"),
+    ]
+    for one in ladder:
+        finer = FORMATS[one.operands].precision > FORMATS[assumed.operands].precision
+        if one in seen or finer:
+            continue
+        if FORMATS[one.accumulate].precision < 24 and result != one.result:
+            continue  # what such an accumulator holds lies on its grid
+        seen.add(one)
+        yield one
+
+
+def _narrower(left: str, right: str) -> str:
+    return min(left, right, key=lambda name: FORMATS[name].precision)
+
+
+def stored_format(problem: Problem) -> str:
+    """Return the narrowest format that holds every observed number: what it was once stored in."""
+    values = problem.observed[np.isfinite(problem.observed)]
+    if values.size < 8 or (values == np.rint(values)).all():
+        return problem.arithmetic.result if problem.arithmetic else "float64"
+    for name in ("bfloat16", "float16", "float32"):
+        if name in problem.grids:
+            return name
+    return problem.arithmetic.result if problem.arithmetic else "float64"
+
+
+def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
+    """Return the arithmetic in whose rounding the residuals lie as its rounding does, if any."""
+    if problem.arithmetic is None or not np.isfinite(right.residual).all():
+        return None
+    if not _everywhere(right):
+        return None
+    linear = linear_whole(problem.setup)
+    at = anywhere(right.values.shape, 32, seed=5)
+    for one in lower(problem):
+        setup = problem.but(arithmetic=one).setup
+        sums = whole(setup, replace(linear, setup=setup))
+        found = compared(problem.observed, sums, one, problem.count, problem.stored)
+        if not found.inside.all():
+            continue
+        expected = expected_size(problem.setup, at, one, problem.count, problem.stored)
+        if expected / 16 <= found.size <= MARGIN * expected:
+            return one
+    return None
+
+
+def _everywhere(right: Compared) -> bool:
+    """Whether residuals are as large in one place as in another, and unrelated to the values."""
+    residual, values = right.residual, right.values
+    if residual.size < 8:
+        return False
+    quotient = residual / np.maximum(right.own, np.finfo(np.float64).tiny)  # by Σ|w·x|
+    if np.mean(quotient != 0) < 0.3:
+        return False
+    for axis in range(residual.ndim):
+        rows = np.moveaxis(quotient, axis, 0).reshape(quotient.shape[axis], -1)
+        if rows.shape[1] < 16:
+            continue
+        size = np.sqrt((rows**2).mean(1))
+        if size.max() > 5 * np.median(size):
+            return False
+    spread = float(values.std()) * float(residual.std())
+    if not spread:
+        return True
+    together = float(np.mean((values - values.mean()) * (residual - residual.mean()))) / spread
+    return abs(together) < 0.7
+
+
+def arithmetic_of(problem: Problem, causes: tuple[Cause, ...]) -> Arithmetic:
+    """Return the arithmetic that causes of lower precision amount to."""
+    assumed = problem.arithmetic
+    assert assumed is not None
+    operands, result = assumed.operands, assumed.result
+    for cause in causes:
+        name = str(cause.parameters["format"])
+        if cause.id == "precision.result" or "result" in str(cause.parameters.get("of", "")):
+            result = _narrower(result, name)
+        if cause.id == "precision.operands":
+            operands = _narrower(operands, name)
+    accumulate = assumed.accumulate
+    if FORMATS[operands].precision <= 24 and FORMATS[accumulate].precision > 24:
+        accumulate = "float32"
+    return Arithmetic(operands, accumulate, result)
+
+
+def possible(problem: Problem, change: Change) -> bool:
+    """Whether a lower precision can be what ran: it is lower, and results lie on its grid."""
+    name = change.parameters.get("format")
+    if not change.id.startswith("precision.") or name is None:
+        return True
+    assumed = problem.arithmetic
+    if assumed is None:
+        return False
+    if change.id == "precision.operands":
+        if FORMATS[name].precision >= FORMATS[assumed.operands].precision:
+            return False
+        if "result" not in str(change.parameters["of"]):
+            return True
+    if FORMATS[name].precision >= FORMATS[assumed.result].precision:
+        return False
+    return name in problem.grids

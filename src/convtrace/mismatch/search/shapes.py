@@ -1,0 +1,307 @@
+"""Outputs of another shape than the settings give, and settings that were not given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.errors import ShapeError
+from convtrace.frontends.convolution import canonical
+from convtrace.mismatch.causes import candidates
+from convtrace.mismatch.causes.maps import axis_names
+from convtrace.mismatch.computing.whole import whole
+from convtrace.mismatch.judging.elements import compared
+from convtrace.mismatch.judging.spread import MARGIN, expected_size
+from convtrace.mismatch.question.problem import Problem
+from convtrace.mismatch.question.settings import choices
+from convtrace.mismatch.report import Cause, Report
+from convtrace.mismatch.search.change import Change
+from convtrace.mismatch.search.sample import FIRST, SECOND, anywhere, positions
+from convtrace.mismatch.search.search import Judge, Search
+
+Array = NDArray[Any]
+
+NAMES = ("stride", "padding", "dilation", "output_padding")
+MOST = 4000
+"""Most settings that are tried on a sample."""
+
+
+def other_settings(problem: Problem, tick: Callable[[], None]) -> Problem | None:
+    """Look for settings that were not given and reproduce the output.
+
+    Returns:
+        The problem with these settings, or None where there are none.
+    """
+    given = {name: problem.extra["given"][name] for name in problem.extra.get("given", {})}
+    if given and not problem.found:
+        return None  # those that were not given are what they are by default
+    for other in _alternatives(problem, given):
+        if reproduces(other):
+            tick()
+            found = tuple(
+                name
+                for name in NAMES
+                if name not in given and other.attributes[name] != _default(name, other)
+            )
+            return other.but(found=found, extra={**problem.extra, "settled": True})
+    return None
+
+
+def _default(name: str, problem: Problem) -> Any:
+    count = len(problem.modes)
+    values = {"stride": 1, "dilation": 1, "output_padding": 0}
+    return ((0, 0),) * count if name == "padding" else (values[name],) * count
+
+
+def _alternatives(problem: Problem, given: Mapping[str, Any]) -> Iterator[Problem]:
+    """List the problem with every setting that gives the observed shape."""
+    shapes = {role: tuple(array.shape) for role, array in problem.raw.items() if array is not None}
+    observed = tuple(problem.raw["observed"].shape)
+    settings = {
+        "groups": problem.attributes["groups"],
+        "transposed": problem.attributes["transposed"],
+    }
+    rows = choices(shapes, observed, settings, given)
+    for choice in itertools.islice(rows, MOST):
+        try:
+            attributes, shape = canonical(
+                problem.name,
+                shapes["x"],
+                shapes["weight"],
+                shapes.get("bias"),
+                groups=settings["groups"],
+                transposed=settings["transposed"],
+                **choice,
+            )
+        except ShapeError:
+            continue
+        if shape == observed and attributes != problem.attributes:
+            yield problem.but(attributes=attributes, shape=shape)
+
+
+def reproduces(problem: Problem) -> bool:
+    """Whether a problem's own settings reproduce its output: on two samples, then on all."""
+    setup, observed = problem.setup, problem.observed
+    usable = np.isfinite(observed)
+    if not usable.any():
+        return False
+    for seed, count in enumerate((FIRST, SECOND)):
+        at = positions(usable, np.where(usable, np.abs(observed), -1.0), count, seed)
+        found = compared(
+            observed[at], setup.sample(at), problem.arithmetic, problem.count, problem.stored
+        )
+        if not found.inside.all():
+            return False
+    sums = whole(setup)
+    most = float("inf")
+    if problem.arithmetic is not None:
+        at = anywhere(observed.shape, 32, 5)
+        most = MARGIN * expected_size(setup, at, problem.arithmetic, problem.count, problem.stored)
+    found = compared(observed, sums, problem.arithmetic, problem.count, problem.stored)
+    return bool(found.inside.all()) and found.size <= most
+
+
+def misshapen(
+    problem: Problem,
+    tick: Callable[[], None],
+    diagnose: Callable[[Problem, Callable[[], None]], Report],
+) -> Report:
+    """Explain an output of another shape than the reference's.
+
+    Raises:
+        ShapeError: No settings give this shape; the message names those that come nearest.
+    """
+    observed = tuple(problem.raw["observed"].shape)
+    given = problem.extra.get("given", {})
+    turned = _turned(problem, tick, diagnose)
+    if turned is not None and len(turned.explanations[0]) == 1:
+        return turned
+    for kept in (given, {}):
+        for other in _alternatives(problem, kept):
+            if reproduces(other):
+                tick()
+                report = diagnose(other.but(extra={"settled": True}), tick)
+                if all(name not in given for name in _differing(problem, other)):
+                    return replace(report, found=_differing(problem, other))
+                cause = _setting(problem, other, proved=True)
+                return _without_elements(problem, report, ((cause,),))
+    if turned is not None:
+        return turned
+    others = list(_alternatives(problem, {}))
+    if not others:
+        raise _unexplained(problem, observed)
+    for other in others[:24]:
+        report = _with_one_more(problem, other, tick)
+        if report is not None:
+            return report
+    report = diagnose(others[0].but(extra={"settled": True, "shallow": True}), tick)
+    report = _without_elements(problem, report, ())
+    return replace(report, notes=(*report.notes, _nearest_note(others[0])))
+
+
+def _without_elements(
+    problem: Problem, report: Report, explanations: tuple[tuple[Cause, ...], ...]
+) -> Report:
+    """Return the report of an output that has no element in common with the reference's."""
+    return replace(
+        report,
+        verdict="mismatch",
+        explanations=explanations,
+        pattern=None,
+        inside=float("nan"),
+        ratio=float("nan"),
+        expected_shape=problem.shape,
+        settings={**problem.attributes, "padding_mode": problem.modes[0]},
+        notes=(*report.notes, _shape_note(problem)),
+    )
+
+
+def _differing(right: Problem, other: Problem) -> tuple[str, ...]:
+    return tuple(n for n in NAMES if right.attributes[n] != other.attributes[n])
+
+
+def _shape_note(problem: Problem) -> tuple[str, dict[str, Any]]:
+    words = {"shape": tuple(problem.raw["observed"].shape), "expected": problem.shape}
+    return "diff.note.shape", words
+
+
+def _nearest_note(problem: Problem) -> tuple[str, dict[str, Any]]:
+    a = problem.attributes
+    words = {"stride": a["stride"], "padding": a["padding"], "dilation": a["dilation"]}
+    return "diff.note.nearest", words
+
+
+def _setting(right: Problem, other: Problem, *, proved: bool) -> Cause:
+    """Name the settings that differ."""
+    differ = _differing(right, other)
+    ids = {"stride": "stride.wrong", "dilation": "dilation.wrong", "padding": "padding.amount"}
+    id_ = ids.get(differ[0], "settings.other") if len(differ) == 1 else "settings.other"
+    pads, mine = right.attributes["padding"], other.attributes["padding"]
+    parameters: dict[str, Any] = {n: other.attributes[n] for n in NAMES}
+    if id_ == "padding.amount":
+        if not any(n for pair in mine for n in pair):
+            id_ = "padding.missing"
+        elif mine == tuple(reversed(pads)):
+            id_ = "padding.axes"
+        parameters = {
+            "low": tuple(a for a, _ in mine),
+            "high": tuple(b for _, b in mine),
+            "right_low": tuple(a for a, _ in pads),
+            "right_high": tuple(b for _, b in pads),
+            "axes": axis_names(len(pads)),
+        }
+    elif id_ != "settings.other":
+        name = id_.partition(".")[0]
+        value, expected = other.attributes[name], right.attributes[name]
+        if value == tuple(reversed(expected)):
+            id_ = f"{name}.swapped"
+        elif not any(n != 1 for n in value):
+            id_ = f"{name}.ignored"
+        parameters = {"value": value, "right": expected, "axes": axis_names(len(pads))}
+    return Cause(id_, parameters, proved)
+
+
+def _with_one_more(problem: Problem, other: Problem, tick: Callable[[], None]) -> Report | None:
+    """Look for one more mistake besides other settings."""
+    setup, observed = other.setup, other.observed
+    everything = np.ones(observed.shape, dtype=np.bool_)
+    judge = Judge(observed, other.arithmetic, other.count, other.stored)
+    search = Search(setup, judge, everything, np.full(observed.shape, 2.0**12), tick)
+    listed = [c for c in candidates(setup) if not _geometric(c)]
+    survivors = search.singles(listed)
+    if not survivors:
+        return None
+    found = search.verify(survivors)
+    if not found:
+        return None
+    from convtrace.mismatch.judging.judgement import judged
+
+    sums = whole(setup)
+    right = compared(observed, sums, other.arithmetic, other.count, other.stored)
+    report, _ = judged(other, sums, right)
+    alone = len(found) == 1
+    explanations = tuple(
+        (
+            _setting(problem, other, proved=alone),
+            *(Cause(c.id, c.parameters, alone) for c in one.changes),
+        )
+        for one in found
+    )
+    if not problem.extra.get("given"):
+        explanations = tuple(causes[1:] for causes in explanations)
+    return _without_elements(problem, report, explanations)
+
+
+def _geometric(change: Change) -> bool:
+    return change.id.partition(".")[0] in ("stride", "dilation", "padding", "precision")
+
+
+def _turned(
+    problem: Problem,
+    tick: Callable[[], None],
+    diagnose: Callable[[Problem, Callable[[], None]], Report],
+) -> Report | None:
+    """Try the output with its axes in another order: NHWC for NCHW."""
+    observed = problem.raw["observed"]
+    shape = tuple(observed.shape)
+    if sorted(shape) != sorted(problem.shape):
+        return None
+    letters = "NCDHW" if len(shape) == 5 else "NCHW" if len(shape) == 4 else "NCW"
+    letters = letters if problem.attributes["batched"] else letters[1:]
+    if len(letters) != len(shape):
+        return None
+    for perm in itertools.permutations(range(len(shape))):
+        if tuple(shape[a] for a in perm) != problem.shape:
+            continue
+        if perm == tuple(range(len(shape))):
+            continue
+        moved = (
+            observed.permute(perm) if hasattr(observed, "permute") else np.transpose(observed, perm)
+        )
+        extra = {**problem.extra, "settled": True, "shallow": True}
+        report = diagnose(problem.but(raw={**problem.raw, "observed": moved}, extra=extra), tick)
+        word = "".join(letters[int(a)] for a in np.argsort(perm))
+        if report.verdict != "mismatch" or report.explanations:
+            cause = Cause(
+                "output.axes_order", {"order": word, "right": letters}, not report.ambiguous
+            )
+            found = tuple((cause, *causes) for causes in report.explanations) or ((cause,),)
+            return replace(_without_elements(problem, report, found), shape=shape)
+    return None
+
+
+def _unexplained(problem: Problem, observed: tuple[int, ...]) -> ShapeError:
+    shapes = {role: tuple(array.shape) for role, array in problem.raw.items() if array is not None}
+    axes = len(problem.modes)
+    near: list[tuple[int, str]] = []
+    for stride, padding, dilation in itertools.product(range(1, 5), range(5), range(1, 4)):
+        try:
+            _, shape = canonical(
+                problem.name,
+                shapes["x"],
+                shapes["weight"],
+                None,
+                stride=stride,
+                padding=padding,
+                dilation=dilation,
+                groups=problem.attributes["groups"],
+                transposed=problem.attributes["transposed"],
+            )
+        except ShapeError:
+            continue
+        far = sum(abs(a - b) for a, b in zip(shape[-axes:], observed[-axes:], strict=False))
+        near.append((far, f"stride {stride}, padding {padding}, dilation {dilation} give {shape}"))
+    near.sort(key=lambda pair: pair[0])
+    listed = "\n    ".join(text for _, text in near[:3])
+    return ShapeError(
+        f"{problem.name}: no settings give this output\n"
+        f"  mine       {observed}\n"
+        f"  reference  {problem.shape}, from input {shapes['x']}, weight {shapes['weight']}\n"
+        f"  nearest:\n    {listed}\n"
+        "  Check that this output belongs to these arrays, and its layout."
+    )

@@ -1,0 +1,1 @@
+"""Files that programs read: JSON, CSV, NumPy arrays, saved traces."""

@@ -1,0 +1,1 @@
+"""Receipts as equations: TeX, LaTeX, Markdown."""

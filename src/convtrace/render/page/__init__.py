@@ -1,0 +1,1 @@
+"""The page, its numbers, and its frame in notebooks."""

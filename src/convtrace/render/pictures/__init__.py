@@ -1,0 +1,1 @@
+"""Figures as files: SVG, PNG, PDF, TikZ, with fonts that have every letter."""

@@ -1,0 +1,1 @@
+"""Receipts, answers and reports as text, for terminals and for `print`."""
