@@ -81,6 +81,7 @@ clean: ## Remove .venv and everything else that was made here
 	@echo "Installing into .venv. The first time takes some minutes: PyTorch is large."
 	@$(PIP_INSTALL) pip
 	@$(PIP_INSTALL) --editable '.[figures,onnx,serve,sheet,video,widget]'
+	@.venv/bin/python -m compileall -q src/convtrace  # as pip does for all that is not editable
 	@touch $@
 
 # Programs and fonts for the tests: LibreOffice and others, where they can be installed.

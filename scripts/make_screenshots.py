@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT / "tests" / "page"))
 from conftest import FLAGS, find_browser  # noqa: E402  (the browser that the tests use)
 
 SIZES = {"phone": (390, 844), "laptop": (1280, 800), "projector": (1920, 1080)}
-COLOURS = 96
-"""Colours of a picture: few enough to be small, enough for smooth letters."""
+COLOURS = 256
+"""Colours of a picture: enough for smooth letters, and for every colour that has a meaning."""
 
 
 @dataclass(frozen=True)

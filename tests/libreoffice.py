@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +80,164 @@ def tensor(sheets: dict[str, Rows], name: str, shape: tuple[int, ...]) -> NDArra
                 result[outer] = np.reshape(numbers, shape[len(outer) :])
     assert not np.isnan(result).any(), f"{name}: not every block was found"
     return result
+
+
+# Precedents --------------------------------------------------------------------------------------
+
+Cell = tuple[int, int, int]
+"""Sheet, row and column, counted from 0."""
+
+# What LibreOffice takes a formula to refer to, which is what its Trace Precedents goes through;
+# and what that, asked for one cell, answers (positions on the sheet; it leaves the sheets out).
+_MACRO = """
+Function Place(one, cell) As String
+  Dim r, c, s
+  r = one.Row
+  c = one.Column
+  s = one.Sheet
+  ' ReferenceFlags: COLUMN_RELATIVE, ROW_RELATIVE, SHEET_RELATIVE
+  If one.Flags And 1 Then c = cell.Column + one.RelativeColumn
+  If one.Flags And 4 Then r = cell.Row + one.RelativeRow
+  If one.Flags And 16 Then s = cell.Sheet + one.RelativeSheet
+  Place = s & "," & r & "," & c
+End Function
+
+Function Referred(token, cell) As String
+  On Error Resume Next
+  Referred = ""
+  Referred = Place(token.Data.Reference1, cell) & ":" & Place(token.Data.Reference2, cell)
+  If Referred = "" Then Referred = Place(token.Data, cell)
+End Function
+
+Sub Main(book As String, out As String)
+  Dim doc, sheet, n, a, row, column, cell, token, line, p
+  Dim hidden(0) As New com.sun.star.beans.PropertyValue
+  hidden(0).Name = "Hidden"
+  hidden(0).Value = True
+  doc = StarDesktop.loadComponentFromURL(book, "_blank", 0, hidden())
+  Open out For Output As #1
+  For n = 0 To doc.Sheets.Count - 1
+    sheet = doc.Sheets.getByIndex(n)
+    For Each a In sheet.queryContentCells(com.sun.star.sheet.CellFlags.STRING).RangeAddresses
+      For row = a.StartRow To a.EndRow
+        For column = a.StartColumn To a.EndColumn
+          line = sheet.getCellByPosition(column, row).String
+          Print #1, "text " & n & "," & row & "," & column & " " & line
+        Next
+      Next
+    Next
+    For Each a In sheet.queryContentCells(com.sun.star.sheet.CellFlags.FORMULA).RangeAddresses
+      For row = a.StartRow To a.EndRow
+        For column = a.StartColumn To a.EndColumn
+          cell = sheet.getCellByPosition(column, row)
+          line = "formula " & n & "," & row & "," & column
+          For Each token In cell.getTokens()
+            line = line & " " & Referred(token, cell.CellAddress)
+          Next
+          Print #1, line
+          line = "traced"
+          For Each p In cell.queryPrecedents(False).RangeAddresses
+            line = line & " " & p.StartRow & "," & p.StartColumn
+            line = line & ":" & p.EndRow & "," & p.EndColumn
+          Next
+          Print #1, line
+        Next
+      Next
+    Next
+  Next
+  Close #1
+  doc.close(True)
+End Sub
+"""
+
+
+@dataclass
+class Book:
+    """What LibreOffice says of a workbook.
+
+    Attributes:
+        texts: By cell.
+        referred: By cell with a formula, the cells that it refers to.
+        traced: Likewise, the rows and columns that Trace Precedents answers, its own included.
+    """
+
+    texts: dict[Cell, str] = field(default_factory=dict)
+    referred: dict[Cell, set[Cell]] = field(default_factory=dict)
+    traced: dict[Cell, set[tuple[int, int]]] = field(default_factory=dict)
+
+    def cells(self, name: str, shape: tuple[int, ...]) -> dict[tuple[int, ...], Cell]:
+        """Find the cell of every number of a tensor, by the addresses that stand over blocks.
+
+        A tensor without a sheet has none.
+        """
+        found: dict[tuple[int, ...], Cell] = {}
+        height, width = (*shape[-2:], 1) if len(shape) == 1 else shape[-2:]
+        for (sheet, row, column), text in self.texts.items():
+            label = re.fullmatch(r"'?(.+)\[([\d,:]*)\]", text)
+            if label is None or label[1] != name:
+                continue
+            outer = tuple(int(place) for place in label[2].split(",") if place.isdigit())
+            for down, across in np.ndindex(height, width):
+                index = (*outer, down) if len(shape) == 1 else (*outer, down, across)
+                found[index] = (sheet, row + 2 + down, column + across)
+        assert len(found) in (0, np.prod(shape)), f"{name}: not every number was found"
+        return found
+
+
+def precedents(books: Sequence[Path], folder: Path) -> dict[str, Book]:
+    """Ask LibreOffice for the precedents of every formula of some workbooks.
+
+    Args:
+        books: Files.
+        folder: The folder that `recalculate` worked in: it made a profile for macros to live in.
+    """
+    assert PROGRAM is not None
+    library = folder / "profile" / "user" / "basic" / "Standard"
+    module = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<script:module '
+        'xmlns:script="http://openoffice.org/2000/script" script:name="Module1" '
+        f'script:language="StarBasic">{escape(_MACRO)}</script:module>\n'
+    )
+    (library / "Module1.xba").write_text(module, encoding="utf-8")
+    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
+    found: dict[str, Book] = {}
+    calls = [
+        f'macro:///Standard.Module1.Main("{book.as_uri()}","{folder / book.stem}.txt")'
+        for book in books
+    ]
+    subprocess.run(
+        [PROGRAM, profile, "--headless", "--norestore", *calls],
+        check=True,
+        capture_output=True,
+        timeout=180,
+    )
+    for book in books:
+        found[book.stem] = _read(folder / f"{book.stem}.txt")
+    return found
+
+
+def _read(file: Path) -> Book:
+    book, last = Book(), (0, 0, 0)
+    for line in file.read_text(encoding="utf-8").splitlines():
+        kind, *words = line.split(" ")
+        if kind == "text":
+            book.texts[_cell(words[0])] = " ".join(words[1:])
+        elif kind == "formula":
+            last = _cell(words[0])
+            book.referred[last] = {cell for word in words[1:] if word for cell in _range(word)}
+        elif kind == "traced":
+            book.traced[last] = {(cell[0], cell[1]) for word in words for cell in _range(word)}
+    return book
+
+
+def _cell(text: str) -> Cell:
+    sheet, row, column = map(int, text.split(","))
+    return sheet, row, column
+
+
+def _range(text: str) -> list[tuple[int, ...]]:
+    """List the cells of `0,4,1:0,5,2`, in any number of axes."""
+    ends = [[int(place) for place in end.split(",")] for end in text.split(":")]
+    first, last = ends[0], ends[-1]
+    sizes = [b - a + 1 for a, b in zip(first, last, strict=True)]
+    return [tuple(a + b for a, b in zip(first, at, strict=True)) for at in np.ndindex(*sizes)]

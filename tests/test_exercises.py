@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 from functools import cache
-from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from judges import NestedLoops, Settings, torch_convolution
+from worksheet_reading import Table, read_sheets
 
 from convtrace.cli import main
 from convtrace.commands import worksheet as command
@@ -64,8 +64,8 @@ def expected(exercise: Exercise) -> list[float]:
 
 def written(html: str) -> list[float]:
     """Read the answers off a worksheet, as a person reads the page."""
-    found = re.findall('<text class="answer"[^>]*>([^<]*)</text>', html)
-    return [float(unescape(text).replace("−", "-")) for text in found]
+    sheets = read_sheets(html)
+    return [n for sheet in sheets for section in sheet.sections for n in section.answers]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -75,6 +75,53 @@ def test_every_answer_of_the_key_is_what_pytorch_computes(level: int) -> None:
         (sheet,) = sheets
         answers = [number for exercise in sheet.exercises for number in expected(exercise)]
         assert written(worksheets_html(sheets).decode()) == answers
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_numbers_on_the_sheet_convolved_by_pytorch_are_those_of_the_key(
+    level: int, lang: str
+) -> None:
+    sheets = worksheets(level=level, seed=11, count=2)
+    read = read_sheets(worksheets_html(sheets, lang=lang).decode())
+    asked, keys = read[:2], read[2:]
+    for sheet, page, key in zip(sheets, asked, keys, strict=True):
+        pairs = zip(sheet.exercises, page.sections, key.sections, strict=True)
+        for exercise, question, answer in pairs:
+            if exercise.kind in ("shape", "parameters"):
+                assert not question.tables
+                continue
+            settings, values = settings_of(exercise), exercise.step.values
+            bias = values["bias"].data if "bias" in values else None
+            assert bias is None or str(bias[0]).replace("-", "−") in question.text
+            made = convolve(answer.tables, settings, bias)
+            if exercise.kind == "channel_sum":
+                *sums, total = answer.answers
+                assert total == made[exercise.at[-2:]]
+                assert sum(sums) + (0 if bias is None else bias[0]) == total
+            elif exercise.kind == "missing_weight":
+                assert str(int(made[exercise.at[-2:]])).replace("-", "−") in question.text
+                (hidden,) = answer.answers
+                kernels = [table for table in question.tables if table.role == "kernel"]
+                (place,) = np.argwhere([np.isnan(table.numbers) for table in kernels])
+                assert [t for t in answer.tables if t.role == "kernel"][place[0]].numbers[
+                    tuple(place[1:])
+                ] == hidden
+            else:
+                assert answer.answers == made.ravel().tolist()
+                blank = question.tables[-1]
+                assert blank.numbers.shape == made.shape
+                assert np.isnan(blank.numbers).all()
+
+
+def convolve(tables: list[Table], settings: Settings, bias: np.ndarray | None) -> np.ndarray:
+    """Convolve, in PyTorch, what the tables of an exercise say; all of one output channel."""
+    inputs, kernels = (
+        np.stack([table.numbers for table in tables if table.role == role])
+        for role in ("window", "kernel")
+    )
+    weight = kernels[:, None] if settings.transposed else kernels[None]
+    return torch_convolution(inputs[None], weight, bias, settings)[0, 0]
 
 
 def test_a_wrong_answer_would_be_noticed() -> None:
@@ -189,10 +236,43 @@ def test_the_same_sheets_make_the_same_pdf() -> None:
 def test_html_loads_nothing_and_prints_a_page_on_each_sheet_of_paper() -> None:
     sheets: list[Worksheet] = worksheets(count=2)
     html = worksheets_html(sheets, lang="ko").decode()
-    assert not re.search(r"(?:src|href|url|@import)\s*[=(]", html)
-    assert html.count("<svg") == len(list(pages(sheets, "ko")))
+    assert not re.search(r"(?:src|href|url|@import|<script)\s*[=(]?", html)
     assert '<html lang="ko">' in html
-    assert "break-after: page" in html
+    assert "article + article { break-before: page }" in html
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_all_sheets_of_the_html_come_first_and_no_answer_is_on_them(lang: str) -> None:
+    read = read_sheets(worksheets_html(worksheets(count=3, level=2), lang=lang).decode())
+    assert [sheet.solved for sheet in read] == [False] * 3 + [True] * 3
+    for sheet in read:
+        assert str(1 + read.index(sheet) % 3) in sheet.heading
+        assert bool(sheet.fields) != sheet.solved
+        for section in sheet.sections:
+            assert bool(section.answers) == sheet.solved
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_a_screen_reader_finds_headings_captions_headers_and_names_of_fields(lang: str) -> None:
+    html = worksheets_html(worksheets(count=2, level=3), lang=lang).decode()
+    assert re.findall(r"<h(\d)", html) == ["1", *(["2", *["3"] * 7] * 4)]
+    for sheet in read_sheets(html):
+        for section in sheet.sections:
+            for table in section.tables:
+                rows, columns = table.numbers.shape
+                assert table.caption
+                assert table.rows == [str(row) for row in range(rows)]
+                assert table.columns == [str(column) for column in range(columns)]
+        assert all(name.strip() for name in sheet.fields)
+        outputs = [t for section in sheet.sections for t in section.tables if t.role == "output"]
+        named = [name for name in sheet.fields if re.search(r"\[\d+,\d+\]$", name)]
+        assert len(named) == (0 if sheet.solved else sum(t.numbers.size for t in outputs))
+
+
+def test_names_are_escaped() -> None:
+    html = worksheets_html(worksheets(), lang="en").decode()
+    assert "<title>Convolutions by hand" in html
+    assert not re.search(r"&(?!amp;|lt;|gt;|quot;|#x27;)", html)
 
 
 def test_bad_options_say_what_there_is() -> None:

@@ -91,3 +91,38 @@ def test_a_box_of_too_many_numbers_is_refused():
     reply = ask(live, ask="box", name="input", start=[0, 0, 0, 0], shape=[1, 3, side, side])
     assert f"at most {MOST_NUMBERS:,}" in reply["error"]["message"]
     assert "data" in ask(live, ask="box", name="input", start=[0, 0, 0, 0], shape=[1, 1, 9, 9])
+
+
+def test_a_split_is_the_one_of_the_trace():
+    trace = small()
+    split = ask(Live(trace), ask="split", address="2[0,1,2,2]")
+    expected = trace.contributions("2[0,1,2,2]")
+    found = numbers(split["inputs"]["input"])
+    np.testing.assert_array_equal(found, expected.inputs["input"].double().numpy())
+    assert split["pixels"] == pytest.approx(found.sum())
+    assert split["biases"] == pytest.approx(sum(expected.biases.values()))
+
+
+def test_what_has_no_split_is_said():
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Softmax(1))
+    trace = ct.trace(model, torch.randn(1, 2, 6, 6))
+    assert ask(Live(trace), ask="split", address="1[0,0,0,0]")["inputs"] is None
+
+
+def test_the_reach_of_a_number_is_that_of_the_trace():
+    trace = small()
+    found = ask(Live(trace), ask="reach", address="1[0,1,2,2]", names=["input", "0", "2"])
+    assert found["below"]["input"] == [[[[0, 0]], [[0, 1]], [[1, 3]], [[1, 3]]]]
+    assert found["below"]["0"] == [[[[0, 0]], [[1, 1]], [[2, 2]], [[2, 2]]]]
+    assert found["above"] == {"2": [[[[0, 0]], [[1, 1]], [[1, 1]], [[1, 1]]]]}
+
+
+def test_gaps_and_what_cannot_be_told_are_said():
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 1, 2, dilation=2), torch.nn.Unfold(2), torch.nn.Fold((4, 4), 2)
+    )
+    trace = ct.trace(model, torch.ones(1, 1, 6, 6))
+    found = ask(Live(trace), ask="reach", address="0[0,0,0,0]", names=["input", "1", "2"])
+    assert found["below"]["input"][0][2] == [[0, 0], [2, 2]]
+    assert found["above"]["1"] is not None
+    assert found["above"]["2"] is None

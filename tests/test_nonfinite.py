@@ -50,6 +50,74 @@ def notes(receipt: ct.Receipt) -> set[str]:
     return {key for key, _ in receipt.notes}
 
 
+ONE = torch.ones(1, 1, 1)
+GATES = {
+    "relu": torch.relu,
+    "relu6": nn.functional.relu6,
+    "hardtanh": nn.functional.hardtanh,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": nn.functional.hardsigmoid,
+    "silu": nn.functional.silu,
+    "gelu": nn.functional.gelu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "softplus": nn.functional.softplus,
+    "elu": nn.functional.elu,
+    "exp": torch.exp,
+    "abs": torch.abs,
+    "clamp": lambda x: x.clamp(-2, 3),
+}
+
+
+@pytest.mark.parametrize("value", [INF, -INF])
+@pytest.mark.parametrize("gate", GATES)
+def test_an_infinite_number_at_a_gate_is_no_mismatch(gate: str, value: float) -> None:
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)  # a trace needs a convolution
+        return GATES[gate](x)
+
+    x = torch.tensor([0.5, value])
+    trace = ct.trace(model, x)
+    step = next(name for name in trace.steps if name != "conv1d")
+    receipt, returned = trace.why(f"{step}[1]"), float(GATES[gate](x)[1])
+    assert receipt.inputs.tolist() == [value]
+    assert receipt.verdict == ("exact" if math.isfinite(returned) else "nonfinite")
+    if math.isfinite(returned):
+        assert receipt.exact == returned
+        assert receipt.products.tolist() == [0.0]
+    assert receipt.text("en") != receipt.text("ko")
+
+
+def test_a_wrong_result_at_an_infinite_number_is_a_mismatch() -> None:
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)
+        return torch.tanh(x)
+
+    trace = ct.trace(model, torch.tensor([INF]))
+    output = trace.output
+    output.data.fill_(0.5)  # behind the version counter's back
+    assert trace.why("tanh[0]").verdict == "mismatch"
+
+
+def test_a_shut_gate_says_that_not_even_infinity_passes() -> None:
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)
+        return torch.relu(x)
+
+    text = ct.trace(model, torch.tensor([-INF])).why("relu[0]").text("en")
+    assert "−∞ × 0 = 0   input[0]" in text
+    assert "not even −∞" in text
+
+
+def test_a_number_outside_a_functions_domain_is_named_with_its_address() -> None:
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)
+        return torch.log(x)
+
+    text = ct.trace(model, torch.tensor([1.0, -2.0])).why("log[1]").text("en")
+    assert "input[1] = −2: −2 × NaN = NaN" in text
+
+
 def test_a_run_of_finite_numbers_has_none(model: Network, x: Tensor) -> None:
     with torch.no_grad():
         assert ct.trace(model, x).first_nonfinite() is None

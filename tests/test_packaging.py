@@ -72,7 +72,7 @@ def test_wheel_carries_licence_and_notice(wheel: zipfile.ZipFile) -> None:
 def test_wheel_has_the_version_and_the_command(wheel: zipfile.ZipFile) -> None:
     info = f"convtrace-{convtrace.__version__}.dist-info"
     assert message_from_bytes(wheel.read(f"{info}/METADATA"))["Version"] == convtrace.__version__
-    assert "convtrace = convtrace.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "convtrace = convtrace.__main__:main" in wheel.read(f"{info}/entry_points.txt").decode()
 
 
 def test_importing_the_wheel_loads_no_other_package(unpacked: Path) -> None:

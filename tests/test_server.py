@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 
 import convtrace as ct
 from convtrace.errors import UsageError
+from convtrace.live import Live
 from convtrace.server import LOOPBACK, MOST_BYTES, Server
 
 QUESTION = json.dumps({"ask": "receipt", "address": "conv2d[0,0,0,0]"})
@@ -91,7 +94,21 @@ def test_a_wrong_token_is_refused(server: Server, token: str, path: str):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "0.0.0.0:{port}"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",  # its name server now points to this machine: DNS rebinding
+        "127.0.0.1.evil.example:{port}",
+        "localhost.evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "127.0.0.2:{port}",
+        "0.0.0.0:{port}",
+        "[::1]:{port}",  # it does not listen there
+        "[::ffff:127.0.0.1]:{port}",
+        "2130706433:{port}",
+        "",
+    ],
 )
 @pytest.mark.parametrize("path", ["/", "/ask"])
 def test_another_host_name_is_refused(server: Server, host: str, path: str):
@@ -102,7 +119,18 @@ def test_another_host_name_is_refused(server: Server, host: str, path: str):
     assert "own name" in text
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:{port}"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://evil.example:{port}",
+        "null",
+        "",
+        "https://127.0.0.1:{port}",
+        "http://127.0.0.1:1",
+        "http://[::1]:{port}",
+    ],
+)
 def test_a_page_from_elsewhere_is_refused(server: Server, origin: str):
     headers = {**JSON, "Origin": origin.format(port=server.port)}
     status, text, _ = request(server, "POST", f"/ask?token={server.token}", QUESTION, headers)
@@ -110,10 +138,26 @@ def test_a_page_from_elsewhere_is_refused(server: Server, origin: str):
     assert "own page" in text
 
 
-def test_its_own_page_may_ask(server: Server):
-    headers = {**JSON, "Origin": f"http://{LOOPBACK}:{server.port}"}
+@pytest.mark.parametrize("name", [LOOPBACK, "localhost", "LocalHost"])
+def test_its_own_page_may_ask(server: Server, name: str):
+    headers = {**JSON, "Host": f"{name}:{server.port}"}
+    headers["Origin"] = f"http://{name.lower()}:{server.port}"
     status, _, _ = request(server, "POST", f"/ask?token={server.token}", QUESTION, headers)
     assert status == 200
+
+
+def test_a_program_that_is_no_browser_may_ask_with_the_token(server: Server):
+    path = f"/ask?token={server.token}"
+    assert request(server, "POST", path, QUESTION, JSON)[0] == 200  # browsers send an Origin
+    assert request(server, "POST", "/ask", QUESTION, JSON)[0] == 403
+
+
+def test_two_host_names_are_refused(server: Server):
+    names = f"Host: 127.0.0.1:{server.port}\r\nHost: evil.example\r\n"
+    asked = f"GET /?token={server.token} HTTP/1.1\r\n{names}\r\n"
+    with socket.create_connection((LOOPBACK, server.port), timeout=20) as connection:
+        connection.sendall(asked.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
 def test_other_forms_of_questions_are_refused(server: Server):
@@ -148,6 +192,56 @@ def test_it_survives_what_is_no_request(server: Server, garbage: bytes):
         while connection.recv(1 << 16):
             pass
     assert request(server, "GET", f"/?token={server.token}")[0] == 200
+
+
+def started(server: Server, length: int = 1000) -> socket.socket:
+    """Send the beginning of a question."""
+    connection = socket.create_connection((LOOPBACK, server.port), timeout=20)
+    head = f"POST /ask?token={server.token} HTTP/1.1\r\nHost: {LOOPBACK}:{server.port}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + QUESTION.encode())
+    return connection
+
+
+def test_a_browser_that_leaves_in_the_middle_is_no_traceback(
+    server: Server, capfd: pytest.CaptureFixture[str]
+):
+    started(server).close()
+    for _ in range(5):
+        started(server, len(QUESTION)).close()
+    assert request(server, "GET", f"/?token={server.token}")[0] == 200
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_fault_is_told_and_the_next_question_is_answered(
+    server: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    path = f"/ask?token={server.token}"
+    with monkeypatch.context() as patched:
+        patched.setattr(Live, "answer", lambda *_: 1 / 0)
+        assert request(server, "POST", path, QUESTION, JSON)[0] == 500
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert request(server, "POST", path, QUESTION, JSON)[0] == 200
+
+
+def test_it_stops_in_the_middle_of_a_question(trace: ct.Trace, capfd: pytest.CaptureFixture[str]):
+    served = Server(trace)
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    with started(served):
+        time.sleep(0.2)
+        served.stop()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_server_that_was_stopped_before_it_runs_does_not_run(trace: ct.Trace):
+    served = Server(trace)
+    with served.stopped_by_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        served.run()
 
 
 def test_it_stops_while_a_browser_keeps_its_connection(trace: ct.Trace):

@@ -11,10 +11,10 @@ Importing convtrace imports neither PyTorch nor NumPy; they come in when they ar
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as checkers know it; `typing` itself would take longer than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from convtrace.address import Address as Address
     from convtrace.arithmetic import Arithmetic as Arithmetic
     from convtrace.errors import AddressError as AddressError
@@ -98,6 +98,8 @@ __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name == "testing":
         return import_module("convtrace.testing")
     if name not in _HOMES:

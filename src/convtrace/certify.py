@@ -12,7 +12,7 @@ from convtrace.address import Address
 from convtrace.arithmetic import plain
 from convtrace.exact import FORMATS, ExactSum, sum_products
 from convtrace.receipt import Layout, Receipt, Verdict
-from convtrace.step import Number, Step, Unobserved
+from convtrace.step import Inside, Number, Step, Unobserved
 
 Note = tuple[str, dict[str, Any]]
 
@@ -75,7 +75,7 @@ def certify(
         bias=bias,
         bias_address=bias_address,
         arithmetic=step.arithmetic,
-        reporter=reporter,
+        reporter="exact" if isinstance(step.value, Inside) else reporter,
         **verdict,
     )
 
@@ -167,7 +167,7 @@ def _judge_floats(terms: _Terms) -> dict[str, Any]:
     magnitude = float(np.abs(products).sum())
     finite = math.isfinite(magnitude) and math.isfinite(offset or 0.0)
     if not finite or not math.isfinite(returned or 0.0) or not present.all():
-        found = _judge_nonfinite(weights, inputs, products, present, offset, returned)
+        found = _judge_nonfinite(terms, offset, returned)
         if found is not None:
             return found
         weights = np.where(present, weights, 0.0)  # what falls on padding takes no part
@@ -259,15 +259,17 @@ def _widest(step: Step) -> str:
 
 
 def _judge_nonfinite(
-    weights: NDArray[Any],
-    inputs: NDArray[Any],
-    products: NDArray[Any],
-    present: NDArray[np.bool_],
-    bias: float | None,
-    returned: float | None,
+    terms: _Terms, bias: float | None, returned: float | None
 ) -> dict[str, Any] | None:
-    """Judge a sum in which NaN or infinity takes part; None where none does."""
-    factors = np.isfinite(weights) & np.isfinite(inputs)
+    """Judge a sum in which NaN or infinity takes part; None where none does.
+
+    Args:
+        terms: The terms, which are real.
+        bias: The bias, as a float.
+        returned: What was reported, as a float.
+    """
+    products, present = terms.products, terms.present
+    factors = np.isfinite(terms.weights) & np.isfinite(terms.inputs)
     broken = ~factors & present
     # A NaN weight on padding: 0 x NaN is NaN, but only in kernels that multiply the padding.
     on_padding = ~factors & ~present

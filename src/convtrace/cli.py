@@ -14,10 +14,8 @@ error becomes one message and an exit status.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -31,19 +29,20 @@ from convtrace.errors import ConvtraceError, ModelError
 
 BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
 
-VERBS = (
-    "demo",
-    "why",
-    "contributions",
-    "uses",
-    "diff",
-    "summary",
-    "page",
-    "serve",
-    "draw",
-    "worksheet",
-)
-"""Verbs in the order of `--help`. Each is a file in `convtrace.commands`, read when it is used."""
+VERBS = {
+    "demo": "The shortest tour: a convolution, number by number.",
+    "why": "Show every multiplication behind a number.",
+    "contributions": "Split one number over the pixels and the biases.",
+    "uses": "List every number that one number went into.",
+    "diff": "Say whether a difference is rounding or a bug, and which bug.",
+    "summary": "List every step with its shape, cost and receptive field.",
+    "page": "Write a network as one page that opens offline.",
+    "serve": "Open the page of a large network from a local server.",
+    "draw": "Draw a number, a layer or a network for a paper, a page or a slide.",
+    "worksheet": "Write exercises for paper, with answers.",
+}
+"""Verbs in the order of `--help`, and what each does. Each is a file in `convtrace.commands`, which
+is read when the verb is used."""
 
 
 class Commands(click.Group):
@@ -63,7 +62,6 @@ class Commands(click.Group):
         if not standalone_mode:
             return run(args, prog_name, complete_var, False, windows_expand_args, **extra)
         prepare_streams()
-        gc.set_threshold(100_000, 50, 50)  # a tenth of start-up went into looking for garbage
         remembered: dict[str, Any] = {}
         try:
             status = run(
@@ -109,9 +107,16 @@ class Commands(click.Group):
             return None
         return getattr(import_module(f"convtrace.commands.{cmd_name}"), cmd_name)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each verb does, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
     @staticmethod
     def _show_traceback(remembered: dict[str, Any]) -> None:
         if remembered.get(TRACEBACK):
+            import traceback
+
             traceback.print_exc()
 
 

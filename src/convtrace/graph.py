@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -11,16 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from convtrace.address import Address, parse_address
-from convtrace.errors import AddressError, UnknownStepError, UsageError
-from convtrace.projection import Uses, next_uses, uses_at
+from convtrace.address import Address
+from convtrace.naming import Names, address_of
 from convtrace.receipt import Receipt
 from convtrace.rules import SOFTMAX, rule_of
-from convtrace.split import Numbers, Split, split
 from convtrace.step import Number, Step, Value, check_index
-from convtrace.unexplained import without_terms
 
 if TYPE_CHECKING:
+    from convtrace.projection import Uses
+    from convtrace.split import Split
     from convtrace.widget import TraceWidget
 
 
@@ -104,6 +102,10 @@ class Trace:
         """Other names of steps: a module, and the step inside it that made its output."""
         return MappingProxyType(dict(self._parts.aliases))
 
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.steps, self.gradients, self.inputs, self.parameters, self.aliases)
+
     def __repr__(self) -> str:
         convolutions = sum(step.kind == "convolution" for step in self.steps.values())
         return f"Trace({len(self.steps)} steps, {convolutions} of them convolutions)"
@@ -117,17 +119,7 @@ class Trace:
         Raises:
             UnknownStepError: There is none; the message gives the nearest names.
         """
-        found = self._step(name)
-        if found is None:
-            raise self._unknown(name)
-        return found
-
-    def _step(self, name: str) -> Step | None:
-        return (
-            self.steps.get(name)
-            or self.steps.get(self.aliases.get(name, ""))
-            or self.gradients.get(name)
-        )
+        return self._names.step(name)
 
     def value(self, address: str | Address) -> Number:
         """Return one number.
@@ -141,8 +133,8 @@ class Trace:
             OutOfRangeError: The position lies outside the shape.
             TensorChangedError: The tensor was overwritten since the trace.
         """
-        at = parse_address(address) if isinstance(address, str) else address
-        value = self._find(at.step)
+        at = address_of(address)
+        value = self._names.value(at.step)
         check_index(at.step, value.shape, at.index)
         return value.item(at.index)
 
@@ -152,7 +144,7 @@ class Trace:
         Raises:
             UnknownStepError: Nothing has this name.
         """
-        return self._find(name)
+        return self._names.value(name)
 
     def why(self, address: str | Address, index: Sequence[int] | None = None) -> Receipt:
         """Explain one number: every multiplication that made it, certified.
@@ -180,16 +172,20 @@ class Trace:
             >>> receipt.exact
             43.0
         """
-        at = _address(address, index)
-        found = self._step(at.step)
+        at = address_of(address, index)
+        found = self._names.find_step(at.step)
         if found is None:
-            value = self._find(at.step)
+            from convtrace.unexplained import without_terms
+
+            value = self._names.value(at.step)
             check_index(at.step, value.shape, at.index)
             return without_terms(value, at, f"given.{value.origin}", {}, self.reporter)
         check_index(at.step, found.shape, at.index)
         rule = rule_of(found).why
         receipt = rule(found, at.index, self.reporter) if rule else None
         if receipt is None:
+            from convtrace.unexplained import without_terms
+
             details = {"kind": found.kind, "operands": ", ".join(found.operands.values())}
             note = "softmax" if found.kind in SOFTMAX else "opaque"
             return without_terms(
@@ -249,16 +245,18 @@ class Trace:
             OutOfRangeError: The position lies outside the shape.
             NoValueError: A step cannot be run again in `dtype`.
         """
+        from convtrace.split import Numbers, split
+
         alone = isinstance(address, str | Address)
         asked: list[Address] = []
         for one in [address] if isinstance(address, str | Address) else address:
             if not alone and isinstance(one, str) and "[" not in one:
-                step = self._forward(one)
+                step = self._names.forward(one)
                 asked += [Address(step.name, index) for index in np.ndindex(step.shape)]
             else:
-                asked.append(self._made(one))
-        other = [] if minus is None else [(self._made(minus), -1.0)]
-        stops = [self._forward(name).name for name in ([at] if isinstance(at, str) else at)]
+                asked.append(self._names.made(one))
+        other = [] if minus is None else [(self._names.made(minus), -1.0)]
+        stops = [self._names.forward(name).name for name in ([at] if isinstance(at, str) else at)]
         steps = list(self.steps.values())
         numbers = Numbers(steps, self.inputs, dtype)
         splits = tuple(
@@ -288,16 +286,16 @@ class Trace:
             OutOfRangeError: The position lies outside the shape.
             UsageError: `to` does not depend on the number.
         """
-        at = parse_address(address) if isinstance(address, str) else address
-        at = Address(self.step(at.step).name if at.step in self.aliases else at.step, at.index)
-        value = self._find(at.step)
-        check_index(at.step, value.shape, at.index)
-        self._check_forward(at.step)
+        from convtrace.projection import next_uses, uses_at
+        from convtrace.split import Numbers
+
+        at = self._names.given_or_made(address)
+        value = self._names.value(at.step)
         steps = list(self.steps.values())
         numbers = Numbers(steps, self.inputs, None)
         if to is None:
             return next_uses(at, value, steps, numbers, on_step)
-        return uses_at(at, value, steps, numbers, self._forward(to).name, on_step)
+        return uses_at(at, value, steps, numbers, self._names.forward(to).name, on_step)
 
     def save(
         self,
@@ -373,67 +371,3 @@ class Trace:
             if index is not None:
                 return self.why(Address(name, index))
         return None
-
-    def _made(self, address: str | Address) -> Address:
-        """Return the address of a number that a step made, with the step's own name."""
-        at = parse_address(address) if isinstance(address, str) else address
-        step = self._forward(at.step)
-        check_index(at.step, step.shape, at.index)
-        return Address(step.name, at.index)
-
-    def _forward(self, name: str) -> Step:
-        """Return a step of the forward run."""
-        self._check_forward(name)
-        return self.step(name)
-
-    def _check_forward(self, name: str) -> None:
-        """Raise `UsageError` for a gradient, where a number of the forward run is asked for."""
-        if name in self.gradients:
-            raise UsageError(
-                f"{name} is a gradient, made by the backward pass\n"
-                "  Contributions and uses are of numbers of the forward run.\n"
-                f"  trace.why({name!r}, position) lists the terms of a gradient."
-            )
-
-    def _find(self, name: str) -> Value:
-        step = self._step(name)
-        name = self.aliases.get(name, name)
-        value = step.value if step else self.inputs.get(name) or self.parameters.get(name)
-        if value is None:
-            raise self._unknown(name)
-        return value
-
-    def _unknown(self, name: str) -> UnknownStepError:
-        known = [*self.inputs, *self.steps, *self.aliases, *self.parameters, *self.gradients]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        if name in self.inputs or name in self.parameters:
-            return UnknownStepError(
-                f"{name!r} was given to the model, and is no step of it\n"
-                f"  Name a step: {', '.join(list(self.steps)[:12])}.\n"
-                "  `convtrace summary` lists every step; trace.steps holds them."
-            )
-        if near:
-            hint = f"nearest names: {', '.join(near)}"
-        else:
-            listed = list(self.steps)
-            shown = ", ".join(listed[:12])
-            rest = f", and {len(listed) - 12} more" if len(listed) > 12 else ""
-            hint = f"steps: {shown}{rest}"
-        return UnknownStepError(
-            f"nothing in this trace is called {name!r}\n  {hint}\n"
-            "  `convtrace summary` lists every step; trace.steps holds them."
-        )
-
-
-def _address(address: str | Address, index: Sequence[int] | None) -> Address:
-    if index is None:
-        return parse_address(address) if isinstance(address, str) else address
-    name = address.step if isinstance(address, Address) else address
-    try:
-        position = tuple(int(place.__index__()) for place in index)
-    except (AttributeError, TypeError) as error:
-        raise AddressError(
-            f"not a position: {index!r}\n"
-            f"  Give one whole number an axis: trace.why({name!r}, (0, 0, 0, 0))."
-        ) from error
-    return Address(name, position)

@@ -246,12 +246,14 @@ def _nonzero(tangent: torch.Tensor) -> Dependents:
     places = tangent.nonzero()
     return Dependents(
         places.cpu().numpy().astype(np.int64),
-        tangent[tuple(places.T)].double().cpu().numpy(),
+        tangent[tuple(places.T)].double().cpu().reshape(-1).numpy(),
     )
 
 
 def _in_order(here: Dependents) -> Dependents:
     """Sort by position, the first axis slowest."""
+    if not here.positions.shape[1]:
+        return here  # a tensor without axes: one number
     order = np.lexsort(here.positions.T[::-1])
     return Dependents(here.positions[order], here.coefficients[order])
 
@@ -278,7 +280,8 @@ def _uses(
     found = {name: _in_order(here) for name, here in found.items()}
     for name, here in found.items():
         tensor = steps[name].value.tensor()
-        made[name] = tensor[tuple(np.asarray(here.positions).T)].double().cpu().numpy()
+        numbers = tensor[tuple(np.asarray(here.positions).T)]
+        made[name] = numbers.double().cpu().reshape(-1).numpy()
     return Uses(
         source=source,
         value=float(value.item(source.index).real),

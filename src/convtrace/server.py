@@ -7,9 +7,14 @@ So neither another user of the machine without the token nor a page from elsewhe
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import secrets
+import signal
 import socket
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from convtrace.errors import UsageError
@@ -21,7 +26,7 @@ try:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
-    from starlette.requests import Request
+    from starlette.requests import ClientDisconnect, Request
     from starlette.responses import PlainTextResponse, Response
     from starlette.routing import Route
 except ImportError as error:
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 1 << 16
 """Bytes that a question may have at most."""
+_PATIENCE = 2
+"""Seconds that a server that stops gives to the questions that it still has."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -50,6 +57,7 @@ class Server:
     Args:
         trace: The run.
         port: Port to listen on; 0 takes a free one.
+        listener: What `listen` returned; None: listen now.
         page: Options of the page: `lang`, `theme`, `start`, `title`.
 
     Attributes:
@@ -60,8 +68,15 @@ class Server:
         UsageError: The port is taken.
     """
 
-    def __init__(self, trace: Trace, *, port: int = 0, **page: Any) -> None:
-        self._socket = _listen(port)
+    def __init__(
+        self,
+        trace: Trace,
+        *,
+        port: int = 0,
+        listener: socket.socket | None = None,
+        **page: Any,
+    ) -> None:
+        self._socket = listener or listen(port)
         self.port: int = self._socket.getsockname()[1]
         self.token = secrets.token_urlsafe(24)
         self.url = f"http://{LOOPBACK}:{self.port}/?token={self.token}"
@@ -73,22 +88,37 @@ class Server:
         first = trace.why(document.start)
         body = page_html(document, first=first, ask=f"/ask?token={self.token}")
         app = make_app(Live(trace), body, token=self.token, port=self.port)
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
+        config = uvicorn.Config(
+            app,
+            log_level="critical",  # what goes wrong with one request is told by `guarded`
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=_PATIENCE,
+        )
         self._server = uvicorn.Server(config)
 
     def run(self) -> None:
-        """Serve until Ctrl-C, or `stop`."""
+        """Serve until `stop`."""
         try:
             self._server.run(sockets=[self._socket])
         finally:
             self.close()
+
+    @contextlib.contextmanager
+    def stopped_by_interrupt(self) -> Generator[None]:
+        """Let Ctrl-C stop the server within, also before it runs and while it stops."""
+        before = signal.signal(signal.SIGINT, lambda *_: self.stop())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def close(self) -> None:
         """Give the port back."""
         self._socket.close()
 
     def stop(self) -> None:
-        """Let `run` return, from another thread."""
+        """Let `run` return, from another thread or before it begins."""
         self._server.should_exit = True
 
 
@@ -105,7 +135,7 @@ def make_app(live: Live, page: bytes, *, token: str, port: int) -> Starlette:
     origins = {f"http://{host}" for host in hosts}
 
     def refusal(request: Request) -> str | None:
-        if request.headers.get("host", "") not in hosts:
+        if request.headers.get("host", "").lower() not in hosts:
             return "This server answers only under its own name; see the address it printed."
         origin = request.headers.get("origin")
         if origin is not None and origin not in origins:
@@ -120,7 +150,15 @@ def make_app(live: Live, page: bytes, *, token: str, port: int) -> Starlette:
             reason = refusal(request)
             if reason is not None:
                 return PlainTextResponse(reason + "\n", 403, _HEADERS)
-            return await endpoint(request)
+            try:
+                return await endpoint(request)
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody is left to read it
+            except asyncio.CancelledError:
+                return PlainTextResponse("The server stops.\n", 503, _HEADERS)
+            except Exception:  # noqa: BLE001  (a fault of convtrace costs one answer, no more)
+                traceback.print_exc()
+                return PlainTextResponse("The server failed to answer.\n", 500, _HEADERS)
 
         return guard
 
@@ -146,10 +184,18 @@ def make_app(live: Live, page: bytes, *, token: str, port: int) -> Starlette:
     )
 
 
-def _listen(port: int) -> socket.socket:
-    """Bind the loopback interface, so that a taken port is known before anything slow."""
+def listen(port: int) -> socket.socket:
+    """Bind the loopback interface, so that a taken port is known before anything slow.
+
+    Args:
+        port: Port to listen on; 0 takes a free one.
+
+    Raises:
+        UsageError: The port is taken, or only an administrator may use it.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # elsewhere it would share a port that is taken
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
         listener.listen()  # who opens the address before the server runs is kept waiting

@@ -62,6 +62,11 @@ class Value:
         return self.dtype.startswith(("int", "uint", "bool"))
 
     @property
+    def is_complex(self) -> bool:
+        """Whether the elements are complex numbers."""
+        return self.dtype.startswith("complex")
+
+    @property
     def is_parameter(self) -> bool:
         """Whether training would change it: a parameter of a module, and no buffer."""
         torch = sys.modules.get("torch")
@@ -176,6 +181,26 @@ class Unobserved(Value):
     def item(self, index: tuple[int, ...]) -> Number:
         """Compute one number."""
         return self._compute(index)
+
+
+class Inside(Unobserved):
+    """What lies inside a fused operator: nobody reported it, so that it was computed apart.
+
+    Args:
+        name: Name in addresses.
+        array: The numbers.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str, array: NDArray[Any]) -> None:
+        super().__init__(name, array.shape, str(array.dtype), lambda at: array[at].item())
+        self.data = array
+        self._array = array
+
+    def box(self, slices: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read a box of the numbers."""
+        return np.asarray(self.data[slices])
 
 
 def check_index(name: str, shape: tuple[int, ...], index: tuple[int, ...]) -> None:

@@ -19,8 +19,8 @@ def check_writable(file: str | os.PathLike[str]) -> Path:
         file: Name of the file.
 
     Raises:
-        FileError: It has no name, its folder is missing, it is a folder itself, or no file can
-            be called that.
+        FileError: It has no name, its folder is missing or takes no files, it is a folder itself,
+            or no file can be called that.
     """
     if not str(file):
         raise FileError("cannot write a file without a name\n  Give the name of a file.")
@@ -39,6 +39,14 @@ def check_writable(file: str | os.PathLike[str]) -> Path:
         raise FileError(f"cannot write {file}: there is no folder {path.parent}\n  Make it first.")
     if is_folder:
         raise FileError(f"cannot write {file}: it is a folder\n  Give the name of a file.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass  # permissions alone do not tell, e.g. on a disk that is only to be read
+    except OSError as error:
+        raise FileError(
+            f"cannot write {file}: no file can be made in the folder {path.parent}: "
+            f"{error.strerror or error}\n  Choose another folder."
+        ) from error
     return path
 
 

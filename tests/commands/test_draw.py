@@ -134,6 +134,46 @@ def test_bad_input_is_told_and_leaves_no_file(arguments: list[str], message: str
     assert not list(Path().iterdir())
 
 
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("none/a.svg", "there is no folder none"),
+        ("/proc/a.svg", "no file can be made in the folder /proc"),
+        ("a.jpeg", "cannot save a receipt as .jpeg"),
+        ("a", "cannot save a receipt as a file without a suffix"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_noticed_before_the_model_runs(
+    file: str, message: str
+) -> None:
+    if file.startswith("/proc") and not Path("/proc/self").exists():
+        pytest.skip("no folder that takes no files")
+    Path("net.py").write_text("raise ValueError('the model ran')")
+    result = call("net.py:net", "conv[0,0,0,0]", "-o", file)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "the model ran" not in result.stderr
+    assert "the model ran" in call("net.py:net", "conv[0,0,0,0]", "-o", "a.svg").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-o", "a.svg", "--option", "wdth=3"],
+        ["-o", "a.xlsx", "--option", "seconds=3"],
+        ["-o", "a.gif", "--option", "seconds=soon"],
+    ],
+)
+def test_an_option_that_a_form_does_not_have_is_noticed_before_the_model_runs(
+    arguments: list[str],
+) -> None:
+    Path("net.py").write_text("raise ValueError('the model ran')")
+    result = call("net.py:net", *arguments)
+    assert result.exit_code == 2
+    assert "the model ran" not in result.stderr
+    assert arguments[-1].partition("=")[0] in result.stderr
+
+
 def test_a_figure_that_cannot_be_drawn_leaves_the_file_as_it_was() -> None:
     Path("a.svg").write_text("before")
     assert call("digits", "-o", "a.svg", "--width", "5").exit_code == 2

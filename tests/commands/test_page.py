@@ -70,6 +70,55 @@ def test_bad_options_are_told_and_leave_no_page(
     assert not list(folder.iterdir())
 
 
+MODELS = """
+from torch import nn
+
+def stack(): return nn.Sequential(
+    nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Conv2d(4, 2, 3)
+)
+def wide(): return nn.Sequential(nn.Conv2d(3, 32, 3))
+def relu(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+"""
+
+UNSUITABLE = {
+    "another step": (("relu", "1,3,8,8"), "1 is another step (relu)"),
+    "too many channels": (
+        ("wide", "1,3,8,8"),
+        "of 0, channels out is 32, and a playground",
+    ),
+    "two samples": (("stack", "2,3,8,8"), "input holds 2. Give one sample"),
+    "too wide": (("stack", "1,3,8,65"), "of input, size is 65, and a playground goes up to 64"),
+    "too small a budget": (("stack", "1,3,8,8", "--budget", "0.0001"), "do not fit into --budget"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "reason"), UNSUITABLE.values(), ids=UNSUITABLE)
+def test_a_network_that_suits_no_playground_is_told_why(
+    arguments: tuple[str, ...], reason: str, folder: Path
+) -> None:
+    (folder / "nets.py").write_text(MODELS, encoding="utf-8")
+    name, shape, *more = arguments
+    call_of = ["page", f"nets.py:{name}", "--random", shape, "--playground", *more]
+    result = call(*call_of)
+    assert result.exit_code == 0
+    assert (folder / "page.html").exists()
+    assert "The page was written, but without a playground: " in result.stderr
+    assert reason in result.stderr
+    assert "convtrace page --playground" in result.stderr
+    assert "playground" not in result.stdout
+    korean = call(*call_of, "--lang", "ko")
+    assert "놀이터는 넣지 못했습니다" in korean.stderr
+    assert "{" not in korean.stderr
+
+
+def test_a_network_that_suits_the_playground_is_told_nothing(folder: Path) -> None:
+    (folder / "nets.py").write_text(MODELS, encoding="utf-8")
+    result = call("page", "nets.py:stack", "--random", "1,3,8,8", "--playground")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert call("page", "digits").stderr == ""
+    assert call("page", "--playground").stderr == ""
+
+
 def test_page_refuses_another_suffix_before_anything_slow() -> None:
     result = call("page", "no_such_module:x", "--output", "page.pdf")
     assert result.exit_code == 2

@@ -18,7 +18,7 @@ def test_a_missing_font_says_what_to_install_and_leaves_the_file_as_it_was(
     file.write_text("before")
     result = CliRunner().invoke(main, ["worksheet", str(file), "--kind", "shape", "--lang", "ko"])
     assert result.exit_code == 2
-    assert "Install one with Korean" in result.stderr
+    assert "Install one that has them" in result.stderr
     assert "pip install" not in result.stderr
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]

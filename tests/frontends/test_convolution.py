@@ -115,6 +115,7 @@ def test_padding_in_pairs_may_come_as_an_array(padding: Any) -> None:
     assert pads_of(padding, (2, 2), (1, 1), (1, 1)) == ((1, 2), (3, 4))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch copies, and says so once
 @examples(60)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 9))
 def test_same_pads_as_pytorch_does(kernel: int, dilation: int, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -522,3 +523,151 @@ def test_the_first_nan_of_a_backward_pass_is_found() -> None:
     found = trace.first_nonfinite()
     assert found is not None
     assert found.address.step in trace.gradients
+
+
+def write_program(seed: int) -> Callable[[Tensor], Tensor]:
+    """A loss behind a few writes into slices, drawn from a seed; several overlap."""
+    generator = random.Random(seed)
+    conv = nn.Conv2d(1, 2, 3, padding=1)
+    blank = generator.random() < 0.5
+    plan = [
+        (generator.randrange(len(WRITES)), generator.randrange(2), generator.randrange(4))
+        for _ in range(generator.randint(2, 4))
+    ]
+    between = [generator.random() < 0.4 for _ in plan]
+
+    def model(x: Tensor) -> Tensor:
+        y = conv(x)
+        z = torch.zeros_like(y) if blank else y * 1.5
+        for (write, channel, place), read in zip(plan, between, strict=True):
+            WRITES[write](z, y, channel, place)
+            if read:
+                z = torch.tanh(z) + 0.25
+        return (z * z + y).sum()
+
+    return model
+
+
+def _set(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z[:, c] = y[:, 1 - c] * 2
+
+
+def _add(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z[:, c, k] += y[:, c, k]
+
+
+def _scale(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z[:, :, k] *= y[:, :, k].detach()
+
+
+def _set_all(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z[...] = y * 3
+
+
+def _negate(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z[:, c].neg_()
+
+
+def _narrow(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z.narrow(2, k, 1).add_(y.narrow(2, k, 1))
+
+
+def _from_itself(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z[:, :, :, k] = z[:, :, :, (k + 1) % 4] * 0.5
+
+
+def _one_number(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z[:, c, k, k] = y.mean()
+
+
+def _diagonal(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z.diagonal(dim1=2, dim2=3).copy_(y.diagonal(dim1=2, dim2=3))
+
+
+def _same_twice(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    part = y[:, c]
+    z[:, 0] = part
+    z[:, 1] = part
+
+
+def _transposed(z: Tensor, y: Tensor, c: int, k: int) -> None:
+    z.transpose(2, 3)[:, c] = y[:, c]
+
+
+WRITES = [
+    _set,
+    _add,
+    _scale,
+    _set_all,
+    _negate,
+    _narrow,
+    _from_itself,
+    _one_number,
+    _diagonal,
+    _same_twice,
+    _transposed,
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_gradients_through_writes_into_slices_are_explained(seed: int) -> None:
+    torch.manual_seed(seed)
+    trace = ct.trace(write_program(seed), torch.randn(1, 1, 4, 4), backward=True)
+    assert_certified(trace, each=3)
+
+
+def test_the_gradient_of_a_slice_that_was_overwritten_is_zero() -> None:
+    conv = nn.Conv2d(1, 1, 2)
+
+    def model(x: Tensor) -> Tensor:
+        y = conv(x)
+        z = y * 2
+        z[:, :, 0] = 5 * y[:, :, 1]
+        return z.sum()
+
+    trace = ct.trace(model, torch.randn(1, 1, 3, 3), backward=True)
+    assert trace.gradients["mul.grad"].value.tensor().tolist() == [[[[0, 0], [1, 1]]]]
+    assert_certified(trace)
+    over, under = trace.why("mul.grad[0,0,0,1]"), trace.why("mul.grad[0,0,1,1]")
+    assert (over.exact, under.exact) == (0, 1)
+    (term,) = under.terms
+    assert str(term.source) == "write.grad[0,0,1,1]"
+
+
+def test_a_tensor_that_was_written_to_two_slices_has_a_sum_but_no_parts() -> None:
+    conv = nn.Conv2d(1, 2, 2)
+
+    def model(x: Tensor) -> Tensor:
+        y = conv(x).mean(1)
+        z = torch.zeros(1, 2, 2, 2)
+        z[:, 0] = y
+        z[:, 1] = y
+        return (z * z).sum()
+
+    trace = ct.trace(model, torch.randn(1, 1, 3, 3), backward=True)
+    verdicts = {
+        name: trace.why(name, (0,) * len(g.shape)).verdict for name, g in trace.gradients.items()
+    }
+    assert "mismatch" not in verdicts.values()
+    assert verdicts["mean.grad"] in ("exact", "rounding")
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointed_segments_have_no_wrong_receipt(reentrant: bool) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    first, second = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+
+    def model(x: Tensor) -> Tensor:
+        found = checkpoint(lambda y: second(y).relu(), first(x), use_reentrant=reentrant)
+        assert isinstance(found, Tensor)
+        return found.sum()
+
+    trace = ct.trace(model, torch.randn(1, 1, 4, 4), backward=True)
+    names = ["first", "second", "relu", "sum"]
+    assert list(trace.steps) == names
+    opaque = ("second.weight.grad", "second.bias.grad", "first.grad", "backward.grad:2")
+    hidden = (*opaque, "first.grad:2") if reentrant else ()
+    assert_certified(trace, opaque=hidden)
+    for name in ("first.weight.grad", "first.bias.grad", "input.grad"):
+        assert trace.why(name, (0,) * len(trace.gradients[name].shape)).verdict is not None

@@ -148,3 +148,31 @@ def integer_output_wrapped_at_eight_bits() -> Question:
     acc = F.conv2d(x.double(), w.double())
     wrong = ((acc + 128) % 256 - 128).to(torch.int32)
     return Question(wrong, (x.to(torch.int32), w.to(torch.int32)), {})
+
+
+@case("pytorch/pytorch/issues/23874", "quantized.bias_scale")
+def bias_in_units_of_the_output() -> Question:
+    scales = {"x_scale": 0.05, "y_scale": 0.3}
+    bias = (B * scales["x_scale"] / scales["y_scale"]).round()
+    return ask(saturated(requantized(total(X - 12, W, bias))))
+
+
+@case("tensorflow/tensorflow/issues/102943", "quantized.rounding_twice")
+def rounded_after_the_multiplier_and_after_the_shift() -> Question:
+    scales = {"x_scale": 0.05, "w_scale": 0.02, "y_scale": 0.021}
+    factor = torch.tensor(0.05 * 0.02 / 0.021, dtype=torch.double)
+    mantissa, exponent = torch.frexp(factor)
+
+    def away(values: Tensor) -> Tensor:
+        return torch.trunc(values + torch.copysign(torch.tensor(0.5), values))
+
+    acc = total(X - 12, W)
+    twice = away(away(acc * mantissa) * 2.0 ** exponent.item())
+    return ask(saturated(twice - 7), **scales)
+
+
+@case("ROCm/aiter/pull/4637", "quantized.rounding", "quantized.rounding_early")
+def halves_rounded_up() -> Question:
+    scales = {"x_scale": 0.5, "w_scale": 0.25, "y_scale": 64.0}
+    up = torch.floor(total(X - 12, W) * 0.5 * 0.25 / 64 + 0.5)
+    return ask(saturated(up - 7), **scales)

@@ -240,3 +240,23 @@ def transposed_convolution_without_the_flip() -> Question:
 def transposed_kernel_mirrored_although_it_was() -> Question:
     right = layer(2, 3, (4,), (15,), transposed=True, stride=2, padding=1)
     return right.ask(right.run(weight=right.weight.flip(2)))
+
+
+@case("microsoft/cliffordlayers/issues/17", "groups.reversed")
+def outputs_of_the_groups_in_reverse_order() -> Question:
+    right = layer(6, 6, (3, 3), (8, 7), groups=3, padding=1)
+    return right.ask(torch.cat(right.run().chunk(3, 1)[::-1], 1))
+
+
+@case("tensorflow/tensorflow/issues/50397", "groups.kernels_tiled")
+def groups_ignored_and_kernels_repeated() -> Question:
+    right = layer(8, 6, (3, 3), (8, 8), groups=2)
+    weight = right.weight.repeat(1, 2, 1, 1)
+    return right.ask(F.conv2d(right.x, weight, right.bias))
+
+
+@case("tenstorrent/tt-mlir/issues/6479", "groups.kernels_transposed")
+def input_and_output_channels_swapped_in_each_group() -> Question:
+    right = layer(6, 6, (3, 3), (8, 8), groups=3, padding=1)
+    parts = right.weight.reshape(3, 2, 2, 3, 3).transpose(1, 2)
+    return right.ask(right.run(weight=parts.reshape(6, 2, 3, 3)))

@@ -22,6 +22,8 @@ STATES = {
     "a linear layer": ("button.layer:has-text('fc')",),
     "a pool": ("button.layer:has-text('pool')",),
     "many channels": ("button.layer:has-text('conv2')", "summary"),
+    "shares": ("button.layer:has-text('fc')", "summary"),
+    "uses": ("button.layer:has-text('conv2')", "details:nth-of-type(2) summary"),
 }
 SIZES = {"phone": (390, 844), "laptop": (1280, 800), "projector": (1920, 1080)}
 
@@ -51,7 +53,7 @@ def problems(page: Page) -> list[str]:
 def test_axe_finds_nothing(
     open_page: Open, files: dict[str, Path], state: str, lang: str, theme: str
 ) -> None:
-    needs_digits = state in ("a linear layer", "a pool", "many channels")
+    needs_digits = state in ("a linear layer", "a pool", "many channels", "shares", "uses")
     file = files["digits" if needs_digits else "demo"]
     page = open_page(file, color_scheme=theme)
     if lang == "ko":

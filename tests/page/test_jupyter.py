@@ -15,6 +15,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
+from convtrace.demo import DemoOptions, run_stack
+
+try:
+    import jupyterlab  # noqa: F401  only whether it is there
+    import nbformat
+    from nbconvert import HTMLExporter
+except ImportError:
+    if os.environ.get("CI"):
+        raise
+    pytest.skip("no JupyterLab: `make install` brings it", allow_module_level=True)
+
 CELLS = (
     """\
 from convtrace.demo import DemoOptions, run_stack
@@ -42,6 +53,9 @@ READY = """async () => {
 }"""
 """Whether the kernel of the notebook takes cells."""
 
+BACKGROUND = "element => getComputedStyle(element).backgroundColor"
+LIGHT, DARK = "rgb(255, 255, 255)", "rgb(21, 24, 28)"
+
 SLOW = 60_000
 """Milliseconds that a kernel may take to start, or JupyterLab to be drawn."""
 
@@ -49,13 +63,6 @@ SLOW = 60_000
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a notebook whose cells have not run."""
-    try:
-        import jupyterlab  # noqa: F401  only whether it is there
-        import nbconvert  # noqa: F401  likewise
-    except ImportError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("no JupyterLab: `make install` brings it")
     folder = tmp_path_factory.mktemp("jupyter")
     code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     cells = [{**code, "id": f"cell-{n}", "source": source} for n, source in enumerate(CELLS)]
@@ -126,7 +133,9 @@ def elsewhere() -> list[str]:
 @pytest.fixture(scope="module")
 def page(browser: Browser, address: str, elsewhere: list[str]) -> Iterator[Page]:
     """The notebook, with its kernel running and its cells not yet."""
-    context = browser.new_context(locale="en-US", viewport={"width": 1200, "height": 900})
+    context = browser.new_context(
+        locale="en-US", viewport={"width": 1200, "height": 900}, color_scheme="null"
+    )
     page = context.new_page()
     page.on(
         "request",
@@ -166,8 +175,7 @@ def test_the_widget_shows_a_receipt_and_both_sides_select(page: Page) -> None:
     expect(run_cell(page, 1)).to_contain_text("selected input[0,1,1,1]")
     run_cell(page, 2)
     heading(shown, "conv1[0,1,0,1] = 108")
-    background = "element => getComputedStyle(element).backgroundColor"
-    assert shown.locator(".convtrace").evaluate(background) == "rgb(21, 24, 28)"  # as JupyterLab's
+    assert shown.locator(".convtrace").evaluate(BACKGROUND) == DARK  # as JupyterLab's
 
 
 def test_two_views_of_a_widget_show_the_same_number(page: Page) -> None:
@@ -180,9 +188,49 @@ def test_two_views_of_a_widget_show_the_same_number(page: Page) -> None:
 
 def test_a_trace_and_a_receipt_show_themselves_in_frames(page: Page) -> None:
     for number in (4, 5):
-        heading(run_cell(page, number).frame_locator("iframe"), "conv1[0,0,0,0] = 24")
+        shown = run_cell(page, number).frame_locator("iframe")
+        heading(shown, "conv1[0,0,0,0] = 24")
+        assert shown.locator(".convtrace").evaluate(BACKGROUND) == DARK  # as JupyterLab's
     frame = page.locator(".jp-Cell iframe").first
     assert frame.get_attribute("sandbox") == "allow-scripts"
+
+
+def test_frames_and_widgets_follow_the_theme_of_the_notebook(page: Page) -> None:
+    cells = page.locator(".jp-Notebook .jp-Cell")
+    places = [cells.nth(0), cells.nth(4).frame_locator("iframe")]
+    for theme, colour in (("JupyterLab Light", LIGHT), ("JupyterLab Dark", DARK)):
+        change = "theme => jupyterapp.commands.execute('apputils:change-theme', { theme })"
+        page.evaluate(change, theme)
+        for place in places:
+            expect(place.locator(".convtrace")).to_have_css("background-color", colour)
+
+
+def test_a_notebook_that_is_not_trusted_shows_a_receipt_as_text(
+    browser: Browser, address: str, folder: Path
+) -> None:
+    notebook = notebook_of({"trace": run_stack(DemoOptions())._repr_html_()})
+    (folder / "sent.ipynb").write_text(nbformat.writes(notebook), encoding="utf-8")
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    page.goto(address.replace("demo.ipynb", "sent.ipynb"))
+    shown = page.locator(".jp-OutputArea-output")
+    expect(shown).to_contain_text("exact sum 24 · torch returned 24", timeout=SLOW)
+    expect(shown).to_contain_text("trust this notebook")
+    assert shown.locator("iframe").count() == 0
+    context.close()
+
+
+def test_after_a_restart_the_widget_says_so_and_how_to_go_on(page: Page) -> None:
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(0)
+    cell.scroll_into_view_if_needed()
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    expect(cell.get_by_text("kernel was restarted or has ended")).to_be_visible(timeout=SLOW)
+    expect(cell.get_by_text("run the cell again")).to_be_visible()
+    cell.locator('[data-address="input[0,0,1,0]"]').first.click()  # it came along
+    heading(cell, "input[0,0,1,0] = 3")
+    page.wait_for_function(READY, timeout=SLOW)
+    heading(run_cell(page, 0), "conv1[0,0,0,0] = 24")
+    expect(cell.get_by_text("kernel was restarted or has ended")).to_have_count(0)
 
 
 def test_nothing_asked_for_another_machine(page: Page, elsewhere: list[str]) -> None:
@@ -190,26 +238,35 @@ def test_nothing_asked_for_another_machine(page: Page, elsewhere: list[str]) -> 
     assert elsewhere == []
 
 
+def notebook_of(outputs: dict[str, str]) -> nbformat.NotebookNode:
+    """A notebook whose cells have run: by source, the HTML that they show."""
+    cells = [
+        nbformat.v4.new_code_cell(
+            source,
+            outputs=[
+                nbformat.v4.new_output("execute_result", {"text/html": shown}, execution_count=1)
+            ],
+            execution_count=1,
+        )
+        for source, shown in outputs.items()
+    ]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+@pytest.mark.parametrize(("theme", "colour"), [("light", LIGHT), ("dark", DARK)])
 def test_an_exported_notebook_needs_neither_network_nor_kernel(
-    folder: Path, tmp_path: Path, browser: Browser
+    tmp_path: Path, browser: Browser, theme: str, colour: str
 ) -> None:
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    from convtrace.demo import DemoOptions, run_stack
-
-    notebook = nbformat.read(folder / "demo.ipynb", as_version=4)
-    shown = run_stack(DemoOptions())._repr_html_()
-    output = nbformat.v4.new_output("execute_result", {"text/html": shown}, execution_count=1)
-    notebook.cells = [nbformat.v4.new_code_cell("trace", outputs=[output], execution_count=1)]
-    exported, _ = HTMLExporter().from_notebook_node(notebook)
+    notebook = notebook_of({"trace": run_stack(DemoOptions())._repr_html_()})
+    exported, _ = HTMLExporter(theme=theme).from_notebook_node(notebook)
     file = tmp_path / "demo.html"
     file.write_text(exported, encoding="utf-8")
-    context = browser.new_context(offline=True)
+    context = browser.new_context(offline=True, color_scheme="null")
     page = context.new_page()
     page.goto(file.as_uri(), wait_until="commit")
     frame = page.frame_locator("iframe")
     heading(frame, "conv1[0,0,0,0] = 24")
     frame.locator('[data-address="input[0,1,1,1]"]').first.click()
     heading(frame, "input[0,1,1,1] = 13")
+    expect(frame.locator(".convtrace")).to_have_css("background-color", colour)
     context.close()

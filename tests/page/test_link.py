@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from page_reading import numbers
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from convtrace.demo import DemoOptions, run_stack
@@ -67,6 +70,44 @@ def test_a_link_holds_settings_and_edits_of_the_playground(open_page: Open, file
     assert numbers(other) == numbers(page)
     assert numbers(other)["conv1.weight[0,0,1,1]"] == -7.25
     assert len(fragment) < 200
+
+
+def test_a_link_from_an_exercise_holds_the_playground_around_it(
+    open_page: Open, file: Path
+) -> None:
+    page = open_page(file)
+    page.get_by_role("button", name="한국어").click()
+    page.locator(".bar-of-tools button").first.click()
+    page.locator("[data-address='conv1.weight[0,0,1,1]']").click()
+    page.keyboard.type("−7.25\n")
+    page.locator("button.layer", has=page.get_by_text("conv2", exact=True)).click()
+    before, shown = numbers(page), page.locator("h1").inner_text()
+    page.get_by_role("button", name="직접 풀어 보기").click()
+    question = page.locator(".lead").inner_text()
+    other = open_page(file, fragment=fragment_of(page, "practice="))
+    expect(other.locator(".lead")).to_have_text(question)
+    other.get_by_role("button", name="신경망으로 돌아가기").click()
+    expect(other.locator("h1")).to_have_text(shown)
+    assert numbers(other) == before
+    assert "-7.25" in fragment_of(other, "play=")
+
+
+def test_a_link_with_an_image_of_ones_own_shows_it(open_page: Open, file: Path) -> None:
+    pixels = np.arange(36, dtype=np.uint8).reshape(6, 6) * 7
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    page = open_page(file)
+    page.get_by_role("button", name="Change it").click()
+    for name in ("input rows", "input columns"):
+        page.get_by_role("textbox", name=name).fill("6")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "mine.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    )
+    expect(page.get_by_role("gridcell", name="input[0,0,5,5] = 245")).to_be_visible()
+    other = open_page(file, fragment=fragment_of(page, "own!"))
+    assert numbers(other) == numbers(page)
+    read = [[numbers(other)[f"input[0,0,{r},{c}]"] for c in range(6)] for r in range(6)]
+    assert np.array_equal(read, pixels)
 
 
 def test_a_link_pasted_into_the_open_page_is_followed(open_page: Open, file: Path) -> None:

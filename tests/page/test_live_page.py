@@ -4,6 +4,7 @@ import math
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -27,14 +28,37 @@ def trace() -> ct.Trace:
     return ct.trace(model, torch.randn(1, 3, 96, 96))
 
 
-@pytest.fixture(scope="module")
-def server(trace: ct.Trace) -> Iterator[Server]:
-    served = Server(trace, lang="en", start="3[0,7,20,30]")
+@contextmanager
+def serving(trace: ct.Trace, start: str | None = None) -> Iterator[Server]:
+    """Serve a trace for a while."""
+    served = Server(trace, lang="en", start=start)
     thread = threading.Thread(target=served.run)
     thread.start()
-    yield served
-    served.stop()
-    thread.join(timeout=20)
+    try:
+        yield served
+    finally:
+        served.stop()
+        thread.join(timeout=20)
+
+
+@contextmanager
+def opened(browser: Browser, server: Server) -> Iterator[tuple[Page, list[dict[str, Any]]]]:
+    """Open a server's page; the list holds what it asks."""
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    asked: list[dict[str, Any]] = []
+    page.on("request", lambda sent: asked.append(sent.post_data_json) if sent.post_data else None)
+    page.goto(server.url)
+    try:
+        yield page, asked
+    finally:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def server(trace: ct.Trace) -> Iterator[Server]:
+    with serving(trace, "3[0,7,20,30]") as served:
+        yield served
 
 
 @pytest.fixture
@@ -73,31 +97,51 @@ def test_the_descent_asks_the_server_step_by_step(page: Page, trace: ct.Trace) -
 
 
 def test_a_server_that_has_stopped_is_said(browser: Browser, trace: ct.Trace) -> None:
-    server = Server(trace, lang="en", start="3[0,7,20,30]")
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(server.url)
-    heading(page, "3[0,7,20,30]", trace)
-    server.stop()
-    thread.join(timeout=20)
-    page.locator('[data-address="2[0,0,20,30]"]').first.click()
-    expect(page.get_by_text("has stopped")).to_be_visible()
-    context.close()
+    with serving(trace, "3[0,7,20,30]") as server, opened(browser, server) as (page, _):
+        heading(page, "3[0,7,20,30]", trace)
+        page.wait_for_load_state("networkidle")
+        server.stop()
+        page.wait_for_timeout(500)
+        page.locator('[data-address="2[0,0,20,30]"]').first.click()
+        expect(page.get_by_text("has stopped")).to_be_visible()
 
 
 def test_only_what_is_looked_at_is_asked_for(browser: Browser, server: Server, trace: ct.Trace):
-    context = browser.new_context(locale="en-US")
-    page = context.new_page()
-    asked: list[dict[str, Any]] = []
-    page.on("request", lambda sent: asked.append(sent.post_data_json) if sent.post_data else None)
-    with page.expect_response(server.url) as answer:
-        page.goto(server.url)
-    heading(page, "3[0,7,20,30]", trace)
-    assert len(answer.value.body()) < 1_000_000
-    boxes = [math.prod(question["shape"]) for question in asked if question["ask"] == "box"]
-    everything = sum(math.prod(step.shape) for step in trace.steps.values())
-    assert asked
-    assert sum(boxes) < everything / 4
-    context.close()
+    with opened(browser, server) as (page, asked):
+        heading(page, "3[0,7,20,30]", trace)
+        page.wait_for_load_state("networkidle")
+        assert len(page.content()) < 1_000_000
+        boxes = [math.prod(question["shape"]) for question in asked if question["ask"] == "box"]
+        assert 0 < sum(boxes) < sum(math.prod(step.shape) for step in trace.steps.values()) / 4
+
+
+def test_the_first_receipt_comes_with_the_page(browser: Browser, server: Server, trace: ct.Trace):
+    with opened(browser, server) as (page, asked):
+        heading(page, "3[0,7,20,30]", trace)
+        page.wait_for_load_state("networkidle")
+        assert {question["ask"] for question in asked} == {"box"}
+
+
+def test_small_maps_are_filled_with_the_numbers_of_the_server(browser: Browser) -> None:
+    torch.manual_seed(0)
+    numbers = torch.randint(9, (1, 600, 7, 7)).float()
+    trace = ct.trace(torch.nn.Conv2d(600, 8, 3, padding=1), numbers)
+    with serving(trace, "conv2d[0,2,3,3]") as server, opened(browser, server) as (page, _):
+        for place in ("0,0,0,0", "0,3,6,6"):
+            value = trace.value(f"input[{place}]")
+            cell = page.locator(f'.input [data-address="input[{place}]"]')
+            expect(cell).to_have_text(f"{value:.0f}")
+
+
+def test_a_map_of_more_numbers_than_one_answer_may_hold_comes_in_tiles(browser: Browser) -> None:
+    torch.manual_seed(0)
+    trace = ct.trace(torch.nn.Conv2d(1, 1, 3), torch.randn(1, 1, 1300, 1300))
+    with serving(trace) as server, opened(browser, server) as (page, asked):
+        far = page.locator(".plane.input canvas").first
+        far.focus()
+        far.press("End")  # the last number of the row that the window begins in
+        expect(far).to_have_attribute("aria-label", re.compile(r"input\[0,0,0,1299\] = "))
+        page.wait_for_load_state("networkidle")
+    boxes = [(box["name"], math.prod(box["shape"])) for box in asked]
+    assert max(size for _, size in boxes) <= 1 << 18
+    assert sum(size for name, size in boxes if name == "input") == 1300 * 1300

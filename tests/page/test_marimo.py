@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 APP = """\
 import marimo
@@ -25,14 +25,38 @@ def _():
 
     from convtrace.demo import DemoOptions, run_stack
 
-    widget = mo.ui.anywidget(run_stack(DemoOptions()).widget(lang="en"))
+    trace = run_stack(DemoOptions())
+    widget = mo.ui.anywidget(trace.widget(lang="en"))
     widget
-    return mo, widget
+    return mo, trace, widget
 
 
 @app.cell
 def _(mo, widget):
     mo.md("selected " + widget.value["selected"])
+    return
+
+
+@app.cell
+def _(mo, widget):
+    def choose(_):
+        widget.widget.selected = "conv1[0,1,0,1]"
+        return widget.widget.selected
+
+    button = mo.ui.button(label="choose", on_click=choose)
+    button
+    return (button,)
+
+
+@app.cell
+def _(button, mo):
+    mo.md(f"read back {button.value}")
+    return
+
+
+@app.cell
+def _(trace):
+    trace
     return
 
 
@@ -54,6 +78,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("no marimo: `make install` brings it")
     folder = tmp_path_factory.mktemp("marimo")
     (folder / "app.py").write_text(APP, encoding="utf-8")
+    (folder / "marimo").mkdir()
+    (folder / "marimo" / "marimo.toml").write_text('[display]\ntheme = "dark"\n', encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -95,15 +121,33 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         reader.join()
 
 
-def test_the_widget_shows_a_receipt_and_tells_what_is_selected(
-    browser: Browser, address: str
-) -> None:
-    context = browser.new_context(locale="en-US")
+@pytest.fixture(scope="module")
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The app, with its cells run."""
+    context = browser.new_context(locale="en-US", color_scheme="null")
     page = context.new_page()
     page.goto(address)
-    first = page.get_by_role("heading", name="conv1[0,0,0,0] = 24")
-    expect(first).to_be_visible(timeout=SLOW)
+    shown = page.get_by_role("heading", name="conv1[0,0,0,0] = 24")
+    expect(shown.first).to_be_visible(timeout=SLOW)
+    yield page
+    context.close()
+
+
+def test_the_widget_shows_a_receipt_and_tells_what_is_selected(page: Page) -> None:
     page.locator('[data-address="input[0,1,1,1]"]').first.click()
     expect(page.get_by_role("heading", name="input[0,1,1,1] = 13")).to_be_visible()
     expect(page.get_by_text("selected input[0,1,1,1]")).to_be_visible(timeout=SLOW)
-    context.close()
+
+
+def test_what_python_selects_is_shown_and_read_back(page: Page) -> None:
+    page.get_by_role("button", name="choose").click()
+    expect(page.get_by_role("heading", name="conv1[0,1,0,1] = 108")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("read back conv1[0,1,0,1]")).to_be_visible(timeout=SLOW)
+
+
+def test_the_widget_and_the_frame_of_a_trace_are_as_dark_as_marimo(page: Page) -> None:
+    frame = page.frame_locator("iframe.convtrace-frame")
+    expect(frame.get_by_role("heading", name="conv1[0,0,0,0] = 24")).to_be_visible(timeout=SLOW)
+    for place in (page, frame):
+        shown = place.locator(".convtrace").first
+        expect(shown).to_have_css("background-color", "rgb(21, 24, 28)")

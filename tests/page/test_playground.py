@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from page_reading import channel_sums, numbers, problems
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, Position, expect
 from torch import Tensor, nn
 
 from convtrace.demo import DemoOptions, run_stack
@@ -272,6 +274,199 @@ def test_text_that_is_no_number_changes_nothing(page: Page) -> None:
         "aria-invalid", "true"
     )
     page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="conv1[0,0,0,0] = 24")).to_be_visible()
+
+
+def large(page: Page) -> Locator:
+    """Make the input too large for cells; return its map."""
+    put(page, input_rows=24, input_columns=20, conv1_kernel_size=3)
+    return page.locator(".plane.input canvas").first
+
+
+def cell_at(canvas: Locator, row: int, column: int) -> Position:
+    """Where a cell of the map lies in it, as long as it is not zoomed."""
+    box = canvas.bounding_box()
+    assert box is not None
+    return {"x": (column + 0.5) * box["width"] / 20, "y": (row + 0.5) * box["height"] / 24}
+
+
+def test_a_number_of_a_map_is_edited_by_mouse(page: Page) -> None:
+    canvas = large(page)
+    canvas.click(position=cell_at(canvas, 1, 2))
+    field = page.get_by_label("New value of input[0,0,1,2]")
+    expect(field).to_have_value("22")
+    field.fill("1000")
+    # 0.25 · (1000 − 22) more: the number lies in the window.
+    expect(page.locator("h1")).to_contain_text(f"{sum_before() + 0.25 * 978:g}")
+    page.keyboard.press("Escape")
+    expect(page.locator("h1")).to_contain_text(f"{sum_before():g}")
+
+
+def sum_before() -> float:
+    """Let PyTorch compute the first output of `large`."""
+    layer = fill(nn.Conv2d(2, 2, 3, bias=False))
+    with torch.no_grad():
+        return layer(counting(1, 2, 24, 20))[0, 0, 0, 0].item()
+
+
+def test_a_number_of_a_map_is_edited_by_keyboard(page: Page) -> None:
+    canvas = large(page)
+    canvas.focus()
+    for key in ("ArrowDown", "ArrowRight", "7", "5", "Enter"):
+        page.keyboard.press(key)
+    expect(canvas).to_be_focused()
+    expect(canvas).to_have_accessible_name(re.compile(r"input\[0,0,1,1\] = 75\. .*Enter edits"))
+    expect(page.locator("h1")).to_contain_text(f"{sum_before() + 0.25 * (75 - 21):g}")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(canvas).to_have_accessible_name(re.compile(r"input\[0,0,1,1\] = 76"))
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    expect(page.locator("h1")).to_contain_text(f"{sum_before():g}")
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator("h1")).to_contain_text("input[0,0,1,1] = 21")
+
+
+def test_a_number_of_a_map_is_edited_by_touch(open_page: Open, file: Path) -> None:
+    page = open_page(file, has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_role("button", name="Settings").click()
+    canvas = large(page)
+    canvas.tap(position=cell_at(canvas, 0, 3))
+    field = page.get_by_label(re.compile(r"New value of input\[0,0,"))
+    field.fill("5")
+    page.get_by_role("button", name="Change the sign").click()
+    expect(field).to_have_value("−5")
+    box = field.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    page.keyboard.press("Enter")
+    expect(field).to_have_count(0)
+    page.wait_for_function("() => location.hash.includes('=-5')")
+
+
+@pytest.mark.parametrize(("lang", "theme"), [("en", "dark"), ("ko", "light")])
+def test_axe_finds_nothing_while_a_map_is_edited(
+    open_page: Open, file: Path, lang: str, theme: str
+) -> None:
+    page = open_page(file, color_scheme=theme, fragment="#v=1&play=2x24x20~0~conv1:2.k3")
+    if lang == "ko":
+        page.get_by_role("button", name="한국어").click()
+    canvas = page.locator(".plane.input canvas").first
+    canvas.click(position=cell_at(canvas, 3, 4))
+    expect(page.locator(".map-editor input")).to_be_focused()
+    assert problems(page) == []
+
+
+def test_maps_of_other_pages_still_follow_the_number(page: Page) -> None:
+    large(page)
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("h1")).to_contain_text("= 24")
+    expect(page.locator(".map-editor")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"conv1_kernel_size": 4}, "⌊(3 + 0 + 0 − 1·(4 − 1) − 1) / 1⌋ + 1 = 0"),
+        ({"conv1_dilation": 3}, "⌊(3 + 0 + 0 − 3·(2 − 1) − 1) / 1⌋ + 1 = 0"),
+        ({"conv1_groups": 3}, "2 / 3 = 0 + 2/3"),
+        ({"conv1_padding": 3, "conv1_padding_with": "reflect"}, "3 < 3 does not hold"),
+        ({"conv1_padding": 4, "conv1_padding_with": "circular"}, "4 ≤ 3 does not hold"),
+        ({"conv1_transposed": True, "conv1_output_padding": 1}, "1 < max(1, 1) does not hold"),
+        (
+            {"conv1_transposed": True, "conv1_padding": 3},
+            "(3 − 1)·1 − 3 − 3 + 1·(2 − 1)",
+        ),
+        ({"input_rows": 0}, "At least 1"),
+        ({"conv1_kernel_size": 0}, "no weights"),
+        ({"conv1_stride": 0}, "⌊(…) / stride⌋ + 1"),
+        ({"conv1_dilation": 0}, "dilation·(kernel − 1) + 1"),
+        ({"conv1_groups": 0}, "divides nothing"),
+        ({"conv1_padding": -1}, "−1 would take some away"),
+        ({"conv1_kernel_size": "2.5"}, "“2.5” is no whole number"),
+        ({"conv1_stride": "two"}, "“two” is no whole number"),
+        ({"conv1_stride": "1, 2, 3"}, "or one for each axis"),
+        ({"input_channels": 1.5}, "“1.5” is no whole number"),
+    ],
+)
+def test_every_impossible_setting_says_why(page: Page, settings: dict[str, Any], said: str) -> None:
+    put(page, **settings)
+    expect(page.locator(".problems")).to_contain_text(said)
+    expect(page.locator(".problems")).to_contain_text("last settings that were possible")
+    expect(page.locator("[aria-invalid=true]").first).to_be_visible()
+    expect(page.get_by_role("heading", name="conv1[0,0,0,0] = ")).to_be_visible()
+    assert problems(page) == []
+    if "whole" not in said and "each axis" not in said:  # those go when the field is left
+        page.get_by_role("button", name="한국어").click()
+        expect(page.locator(".problems .problem").first).not_to_contain_text("{")
+
+
+def test_half_a_number_is_no_mistake(page: Page) -> None:
+    field = page.get_by_role("textbox", name="conv1 kernel size")
+    for text in ("", "3,", "3, "):
+        field.fill(text)
+        expect(page.locator(".problems .problem")).to_have_count(0)
+    field.fill("x")
+    expect(page.locator(".problems .problem")).to_have_count(1)
+    field.blur()
+    expect(page.locator(".problems .problem")).to_have_count(0)
+    expect(field).to_have_value("2")
+
+
+def test_everything_is_undone_step_by_step_and_redone(page: Page) -> None:
+    page.get_by_role("button", name="Code and link").click()
+
+    def shown() -> str:
+        return page.locator(".strip").inner_text() + page.locator(".code pre").inner_text()
+
+    steps: list[Callable[[], object]] = [
+        lambda: put(page, input_columns=9),
+        lambda: put(page, input_rows=9),
+        lambda: put(page, conv1_bias=True),
+        lambda: put(page, conv1_kernel="random"),
+        lambda: page.get_by_role("button", name="Draw new random numbers").click(),
+        lambda: put(page, input_numbers="edge"),
+        lambda: put(page, input_axes="1"),
+        lambda: page.get_by_role("button", name="Add a layer").click(),
+        lambda: page.get_by_role("button", name="Remove the last").click(),
+        lambda: put(page, conv1_transposed=True),
+        lambda: edit_first_weight(page),
+    ]
+    states = [shown()]
+    for step in steps:
+        step()
+        page.wait_for_timeout(50)
+        states.append(shown())
+    same = [n for n, (a, b) in enumerate(pairwise(states)) if a == b]
+    assert same == []
+    for state in reversed(states[:-1]):
+        page.get_by_role("button", name="Undo").click()
+        page.wait_for_timeout(50)
+        assert shown() == state
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    for state in states[1:]:
+        page.get_by_role("button", name="Redo").click()
+        page.wait_for_timeout(50)
+        assert shown() == state
+    expect(page.get_by_role("button", name="Redo")).to_be_disabled()
+
+
+def edit_first_weight(page: Page) -> None:
+    page.get_by_role("grid", name="channel 0: kernel").get_by_role("gridcell").first.click()
+    page.keyboard.type("−9\n")
+
+
+def test_edits_are_still_there_after_closing_and_opening_again(page: Page) -> None:
+    edit_first_weight(page)
+    edited = page.locator("h1").inner_text()
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("heading", name="conv1[0,0,0,0] = 24")).to_be_visible()
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator("h1")).to_have_text(edited)
+    page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("heading", name="conv1[0,0,0,0] = 24")).to_be_visible()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from page_reading import number, numbers, problems
+from page_reading import channel_sums, number, numbers, problems
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
@@ -27,7 +27,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def grids(page: Page, name: str) -> list[Tensor]:
     """Read the grids of this name: one for each channel. Padding counts as 0."""
     found = []
-    for grid in page.get_by_role("grid", name=name, exact=True).all():
+    for grid in page.get_by_role("grid", name=re.compile(f": {name}$")).all():
         rows = grid.locator("tr").evaluate_all(
             "rows => rows.map(r => [...r.cells].map(c => c.getAttribute('aria-label')))"
         )
@@ -124,6 +124,94 @@ def test_nothing_on_the_page_gives_the_answer_away(open_page: Open, file: Path) 
     product = f"{worked_out(page)[0]:g}".replace("-", "−")
     assert f"= {product}" not in page.locator(".detail").all_inner_texts()
     assert not any(address.startswith("conv1[") for address in numbers(page))
+
+
+@pytest.mark.parametrize("seed", [0, 3, 6])
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_the_output_is_marked_and_hidden_and_its_neighbours_are_right(
+    open_page: Open, file: Path, level: int, seed: int
+) -> None:
+    page = open_page(file, fragment=f"#v=1&practice={level}.{seed}")
+    expected = worked_out(page)[0]
+    question = page.locator(".lead").inner_text()
+    asked = re.search(r"channel (\d+), row (\d+), column (\d+)", question)
+    assert asked is not None
+    channel, row, column = map(int, asked.groups())
+    output = page.get_by_role("grid", name=f"output channel {channel}")
+    marked = output.locator("tr").nth(row).locator("td").nth(column)
+    expect(marked).to_have_text("?")
+    expect(marked).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".result")).to_have_text("?")
+    before = numbers(page)
+    assert f"conv1[0,{channel},{row},{column}]" not in before
+    answer(page, [expected])
+    expect(page.get_by_text("Right. Here is the receipt.")).to_be_visible()
+    after = numbers(page)
+    assert after[f"conv1[0,{channel},{row},{column}]"] == expected
+    around = {name: value for name, value in before.items() if name.startswith("conv1[")}
+    assert around == {name: after[name] for name in around}
+
+
+def test_sums_of_the_channels_are_blank_until_the_hints_come_to_them(
+    open_page: Open, file: Path
+) -> None:
+    page = open_page(file, fragment="#v=1&practice=2.0")
+    products = [
+        read * kernel.flatten()
+        for read, kernel in zip(window(page), grids(page, "kernel"), strict=True)
+    ]
+    for hint in range(3):
+        assert channel_sums(page) == []
+        blanks = page.locator(".channel-sum").get_by_role("img", name="not shown yet")
+        expect(blanks).to_have_count(len(products))
+        expect(page.locator(".practice .products")).to_have_count(len(products) if hint > 1 else 0)
+        page.get_by_role("button", name="Hint").click()
+    assert channel_sums(page) == [product.sum().item() for product in products]
+
+
+def test_around_a_hidden_product_nothing_else_tells_it(open_page: Open, file: Path) -> None:
+    page = open_page(file, fragment="#v=1&practice=2.1")
+    assert channel_sums(page) == []
+    expect(page.locator(".result")).to_have_count(0)
+    output = page.locator(".output td")
+    assert output.count() > 1
+    assert set(output.all_inner_texts()) == {""}
+    expect(page.locator(".output td.selected")).to_have_count(1)
+    expect(page.locator(".practice")).not_to_contain_text("exact")
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize("seed", [2, 5, 8, 11, 14])
+def test_a_shape_is_drawn_as_large_as_it_is(
+    open_page: Open, file: Path, seed: int, lang: str
+) -> None:
+    page = open_page(file, fragment=f"#v=1&practice=3.{seed}&lang=en")
+    question = page.locator(".lead").inner_text()
+    found = re.search(
+        r"(\d+) rows and (\d+) columns.* (\d+) × \d+ kernel, stride \d+, padding (\d+)", question
+    )
+    dilated = re.search(r"dilation (\d+)", question)
+    assert found is not None
+    assert dilated is not None
+    rows, columns, kernel, padding = map(int, found.groups())
+    transposed = "transposed" in question
+    pad = 0 if transposed else padding
+    if lang == "ko":
+        page.get_by_role("button", name="한국어").click()
+    drawing, weights = page.locator(".drawing").all()
+    assert drawing.locator("rect").count() == (rows + 2 * pad) * (columns + 2 * pad)
+    assert drawing.locator("rect:not(.pad)").count() == rows * columns
+    assert drawing.locator("rect.tap").count() == (0 if transposed else kernel**2)
+    assert weights.locator("rect").count() == kernel**2
+    reach = weights.locator("rect").evaluate_all(
+        "all => Math.max(...all.map(e => +e.getAttribute('x'))) / 14"
+    )
+    assert round(reach) == int(dilated[1]) * (kernel - 1)
+    expect(page.locator(".unknown")).to_have_text("? × ?")
+    label = drawing.get_attribute("aria-label")
+    assert label is not None
+    assert str(rows) in label
+    assert str(columns) in label
 
 
 def test_practice_works_by_keyboard_alone(open_page: Open, file: Path) -> None:

@@ -50,10 +50,22 @@ RUNS: dict[str, Callable[[], Trace]] = {
     "transposed": lambda: counted(
         nn.ConvTranspose2d(2, 2, 3, stride=2, padding=1, output_padding=1), 1, 2, 3, 3
     ),
+    "large": lambda: counted(nn.Conv2d(3, 8, 31, stride=2, padding=2), 1, 3, 33, 33),
     "one": lambda: counted(nn.Conv1d(2, 2, 3, padding=1), 1, 2, 8),
     "one_transposed": lambda: counted(nn.ConvTranspose1d(1, 1, 3, stride=2), 1, 1, 4),
     "three": lambda: counted(nn.Conv3d(1, 2, 2, padding=1), 1, 1, 3, 4, 4),
     "wide": lambda: counted(nn.Conv2d(64, 8, 3, padding=1), 1, 64, 56, 56),
+    "holes": lambda: counted(
+        nn.Sequential(
+            nn.Conv2d(1, 2, 3, dilation=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(2, 2, 3, dilation=4, padding=4),
+        ),
+        *(1, 1, 12, 12),
+    ),
+    "holes_one": lambda: counted(
+        nn.Sequential(nn.Conv1d(1, 3, 2, stride=3), nn.Conv1d(3, 1, 3, dilation=2)), 1, 1, 30
+    ),
     "deep": lambda: counted(
         nn.Sequential(
             *(nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()) for _ in range(5)),
@@ -97,11 +109,14 @@ FIGURES: dict[str, Figure] = {
     "layer_one": Figure("one", "layer"),
     "layer_three": Figure("three", "layer"),
     "layer_wide": Figure("wide", "layer"),
+    "layer_large": Figure("large", "layer", {"address": "conv2d[0,1,0,1]"}),
     "stack": Figure("small", "stack", {"address": "conv2[0,1,0,2]"}),
     "stack_digits": Figure("digits", "stack", {"address": "pool[0,3,1,2]"}),
     "stack_one": Figure("one", "stack"),
     "stack_three": Figure("three", "stack"),
     "stack_deep": Figure("deep", "stack"),
+    "stack_holes": Figure("holes", "stack", {"address": "2[0,1,8,3]"}),
+    "stack_holes_one": Figure("holes_one", "stack"),
     "window": Figure("spaced", "window", {"address": "conv2d[0,0,0,1]"}),
     "window_digits": Figure("digits", "window", {"address": "conv1[0,1,0,3]"}),
     "window_one": Figure("one", "window"),

@@ -81,6 +81,17 @@ except ct.MissingDependencyError as error:
 """
 
 
+def test_a_missing_pillow_is_called_by_the_name_that_pip_knows(
+    trace: ct.Trace, tmp_path: Path
+) -> None:
+    saved = tmp_path / "run.convtrace"
+    trace.save(saved)
+    code = HIDDEN.format(package="PIL", saved=str(saved), file=str(tmp_path / "a.gif"))
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ".gif needs the package pillow" in ran.stdout
+    assert ran.stdout.strip().endswith("pip install pillow")
+
+
 @pytest.mark.parametrize("package", ["av", "resvg_py", "cairosvg", "cairocffi", "xlsxwriter"])
 def test_a_package_that_is_missing_is_named_with_its_extra(
     trace: ct.Trace, tmp_path: Path, package: str
@@ -93,6 +104,35 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert f'pip install "convtrace[{EXTRAS[package]}]"' in ran.stdout
     assert list(tmp_path.iterdir()) == [saved]
+
+
+FULL = """
+import resource, signal
+import convtrace as ct
+
+trace = ct.load({saved!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    trace.save({file!r})
+except ct.FileError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as Unix does")
+@pytest.mark.parametrize("suffix", [".svg", ".gif", ".xlsx", ".html", ".convtrace", ".pdf", ".csv"])
+def test_a_disk_that_is_full_leaves_the_file_as_it_was(
+    trace: ct.Trace, tmp_path: Path, suffix: str
+) -> None:
+    saved, file = tmp_path / "run.convtrace", tmp_path / f"a{suffix}"
+    trace.save(saved)
+    file.write_text("before")
+    code = FULL.format(saved=str(saved), file=str(file))
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "What was there before is unchanged." in ran.stdout
+    assert file.read_text() == "before"
+    assert {*tmp_path.iterdir()} == {saved, file}
 
 
 @pytest.mark.parametrize("suffix", [".json", ".html", ".convtrace"])

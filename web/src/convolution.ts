@@ -1,5 +1,5 @@
 /** What one output number of a convolution or a linear layer reads, by the index law. */
-import { type Axis, type Tap, inputGroup, readers, taps } from "./geometry";
+import { type Axis, type Tap, inputGroup, taps } from "./geometry";
 import type { Network, Step } from "./network";
 import type { Tensor } from "./tensor";
 
@@ -121,53 +121,6 @@ export function sourceIndex(
     index.push(source);
   }
   return index;
-}
-
-/** An output number that an operand went into, and the tap through which it did. */
-export interface Use {
-  output: number[];
-  weight: number[];
-  input: number[];
-}
-
-/** List every output number that one input number went into, kernel taps slowest. */
-export function usesOfInput(law: Law, index: readonly number[]): Use[] {
-  const at = law.axes.length ? law.leading : index.length - 1;
-  const channel = index[at]!;
-  const places = law.axes.map((axis, n) => readers(axis, law.outputs[n]!, index[at + 1 + n]!));
-  const each = law.channelsOut / law.groups;
-  const group = Math.floor(channel / (law.channelsIn / law.groups));
-  const found: Use[] = [];
-  for (let out = group * each; out < (group + 1) * each; out += 1) {
-    for (const pairs of product(places)) {
-      const output = [...index.slice(0, at), out, ...pairs.map(([place]) => place)];
-      const kernel = pairs.map(([, tap]) => tap);
-      const weight = weightIndex(windowOf(law, output), channel, kernel);
-      found.push({ output, weight, input: [...index] });
-    }
-  }
-  return found;
-}
-
-/** List every output number that one weight went into, in the order of the output. */
-export function usesOfWeight(law: Law, index: readonly number[], most = Infinity): Use[] {
-  const [first, second, ...kernel] = index as [number, number, ...number[]];
-  const each = law.channelsOut / law.groups;
-  const eachIn = law.channelsIn / law.groups;
-  const leading = law.input.shape.slice(0, law.axes.length ? law.leading : -1);
-  const channel = law.transposed ? first : Math.floor(first / each) * eachIn + second;
-  const group = Math.floor(channel / eachIn);
-  const outputChannel = law.transposed ? group * each + second : first;
-  const found: Use[] = [];
-  for (const place of positions([...leading, ...law.outputs])) {
-    const sample = place.slice(0, leading.length);
-    const output = [...sample, outputChannel, ...place.slice(leading.length)];
-    const input = sourceIndex(windowOf(law, output), channel, kernel);
-    if (!input) continue;
-    found.push({ output, weight: [...index], input });
-    if (found.length >= most) break;
-  }
-  return found;
 }
 
 /** Every choice of one item from each list, last list fastest. */

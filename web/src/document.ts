@@ -148,12 +148,37 @@ export const VERDICTS: readonly (Verdict | null)[] = [
   "nonfinite",
 ];
 
+/** Positions on one operand axis that follow one axis of the output. */
+export interface LineDocument {
+  axis: number;
+  /** Operand positions that one period moves. */
+  advance: number;
+  /** Phases in a row: how many, by how much each moves on, and the positions of the first. */
+  runs: number[][];
+}
+
+/** Positions that are read on one operand axis: every sum of a fixed one and one per line. */
+export interface ReadDocument {
+  lines: LineDocument[];
+  /** First position and count, of each run. */
+  fixed: number[][];
+}
+
+/** How steps read some of their operands; of what is not listed, it cannot be told. */
+export interface ReadingsDocument {
+  steps: string[];
+  roles: string[];
+  /** Readings one after another, the operand's own first: one entry for each axis of it. */
+  chain: (number | ReadDocument)[][];
+}
+
 /** What a page shows. */
 export interface PageDocument {
   trace: TraceDocument;
   /** Numbers of tensors whose `data` is null, by name. */
   boxes: Record<string, BoxDocument[]>;
   receipts: ReceiptsDocument[];
+  readings: ReadingsDocument[];
   /** Messages of the catalogue by language and dotted key. */
   messages: Record<string, Record<string, string>>;
   lang: string;

@@ -14,7 +14,7 @@ export class EmbeddedSource implements Source {
 
   private readonly columns: ReceiptColumns;
 
-  constructor(page: Pick<PageDocument, "trace" | "boxes" | "receipts">) {
+  constructor(page: Pick<PageDocument, "trace" | "boxes" | "readings" | "receipts">) {
     this.network = Network.from(page);
     this.columns = new ReceiptColumns(page.receipts);
     for (const receipt of page.trace.receipts) this.made.set(receipt.address, decoded(receipt));

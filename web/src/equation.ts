@@ -4,7 +4,7 @@ import { type Law, type Window, lawOf, positions, windowOf } from "./convolution
 import type { Num, ReceiptDocument } from "./document";
 import { sum } from "./exact";
 import type { Network } from "./network";
-import { type Tensor, sizeOf } from "./tensor";
+import { type Box, type Tensor, sizeOf } from "./tensor";
 
 /** One cell of a grid. */
 export interface Cell {
@@ -12,6 +12,10 @@ export interface Cell {
   key: string | null;
   /** undefined: not here. null: padding, where there is no number. */
   value: Num | undefined | null;
+  /** Whether its number is held back, in an exercise. */
+  blank?: boolean;
+  /** What stands before the number: a sign, or what it is. */
+  before?: string;
   /** Whether the window covers it. */
   window?: boolean;
   /** Whether it is the number that the receipt is of. */
@@ -25,6 +29,8 @@ export interface Sheet {
   rows: Cell[][];
   /** Rows of one slice. */
   slice: number;
+  /** Which numbers they are, where they are those of a tensor. */
+  of?: { name: string; box: Box };
 }
 
 /** A plane of a tensor that is too large for cells: drawn on a canvas. */
@@ -50,7 +56,8 @@ export interface Row {
   /** The numbers in the window, where `input` does not show them. */
   values: Sheet | null;
   kernel: Sheet;
-  products: Sheet;
+  /** null: held back, in an exercise. */
+  products: Sheet | null;
   sum: Cell;
 }
 
@@ -207,7 +214,8 @@ function inputOf(window: Window, channel: number, cells: boolean): Sheet | Plane
     const index = [...window.leading, channel, ...place];
     return { key: addressText(law.input.name, index), value: law.input.at(index), window: covered };
   };
-  return grid(ranges, cell);
+  const start = [...window.leading, channel];
+  return { ...grid(ranges, cell), of: partOf(law.input, start, law.sizes) };
 }
 
 function inputPlane(window: Window, channel: number): Plane {
@@ -247,7 +255,7 @@ export function planeOf(
   const map = (): Plane => ({ tensor, at: [...at], rows, columns, mark: [row, row, column, column] });
   if (!fits(rows, columns)) return map();
   const spans = flat ? [[0], range(columns)] : [range(rows), range(columns)];
-  const sheet = grid(spans, ([r, c]) => {
+  const cells = grid(spans, ([r, c]) => {
     const place = tensor.shape.length === 0 ? [] : [...at, ...(flat ? [] : [r!]), c!];
     return {
       key: addressText(tensor.name, place),
@@ -255,6 +263,7 @@ export function planeOf(
       selected: r === row && c === column,
     };
   });
+  const sheet = { ...cells, of: partOf(tensor, at, tensor.shape.slice(at.length)) };
   return narrow(columns, sheet.rows.flat().map((cell) => cell.value)) ? sheet : map();
 }
 
@@ -277,7 +286,20 @@ function featuresOf(tensor: Tensor, index: readonly number[]): Sheet {
   });
   const rows: Cell[][] = [];
   for (let n = 0; n < cells.length; n += FEATURES) rows.push(cells.slice(n, n + FEATURES));
-  return { rows, slice: rows.length };
+  const of = index.length
+    ? partOf(tensor, index.slice(0, -1), [shown.length], [page])
+    : partOf(tensor, [], []);
+  return { rows, slice: rows.length, of };
+}
+
+/** The numbers of a tensor at one position of its first axes, and of these sizes on the others. */
+function partOf(
+  { name }: Tensor,
+  at: readonly number[],
+  sizes: readonly number[],
+  from: readonly number[] = sizes.map(() => 0),
+): NonNullable<Sheet["of"]> {
+  return { name, box: { start: [...at, ...from], shape: [...at.map(() => 1), ...sizes] } };
 }
 
 const range = (size: number): number[] => Array.from({ length: size }, (_, place) => place);

@@ -88,16 +88,6 @@ export function taps(axis: Axis, size: number, output: number): Tap[] {
   return Array.from({ length: axis.kernel }, (_, kernel) => tap(axis, size, output, kernel));
 }
 
-/** List the (output position, kernel tap) pairs that read one input position. */
-export function readers(axis: Axis, outputs: number, source: number): [number, number][] {
-  const inverse = { ...axis, transposed: !axis.transposed };
-  const found: [number, number][] = [];
-  for (const one of taps(inverse, outputs, source)) {
-    if (one.source !== null) found.push([one.source, one.kernel]);
-  }
-  return found;
-}
-
 /** First and last input channel that one output channel reads; `last` is included. */
 export function inputGroup(
   outputChannel: number,

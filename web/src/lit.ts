@@ -1,10 +1,11 @@
 /** What lights up while a number is pointed at. */
 import { parseAddress } from "./address";
 import { unravel } from "./contributions";
-import { lawOf, usesOfInput, usesOfWeight } from "./convolution";
+import { lawOf } from "./convolution";
 import type { ReceiptDocument } from "./document";
 import { partKey } from "./equation";
 import type { Network } from "./network";
+import { outputsOf } from "./uses";
 
 /** What lights up while a number is pointed at: the numbers that it is multiplied with, and so on. */
 export function litBy(network: Network, receipt: ReceiptDocument, pointed: string | null): ReadonlySet<string> {
@@ -34,16 +35,12 @@ function usedIn(network: Network, receipt: ReceiptDocument, pointed: string): st
   const step = network.step(name);
   const law = step && lawOf(network, step);
   if (!at || !law) return [];
-  const uses =
-    at.step === law.input.name
-      ? usesOfInput(law, at.index)
-      : at.step === law.weight.name
-        ? usesOfWeight(law, at.index, 144)
-        : [];
-  const plane = law.leading + 1;
-  return uses
-    .filter(({ output }) => output.slice(0, plane).join() === index.slice(0, plane).join())
-    .map(({ output }) => `${name}[${output.join(",")}]`);
+  const role = at.step === law.input.name ? "input" : at.step === law.weight.name ? "weight" : null;
+  const plane = index.slice(0, law.leading + 1).join();
+  const outputs = (role && outputsOf(network, step, role, at.index)) ?? [];
+  return outputs
+    .filter((output) => output.slice(0, law.leading + 1).join() === plane)
+    .map((output) => `${name}[${output.join(",")}]`);
 }
 
 const places = (key: string): string => key.slice(key.lastIndexOf("[") + 1, -1);

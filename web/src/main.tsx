@@ -1,7 +1,6 @@
 /** Shows the document that the page carries. In a notebook, `render` is called instead. */
 import { render as draw } from "preact";
-import "./style.css";
-import "./tools.css";
+import "./styles/index.css";
 import { App } from "./components/App";
 import type { Language, PageDocument, Theme } from "./document";
 import { stackOf } from "./adopt";
@@ -40,7 +39,7 @@ function begin(carried: Element, place: HTMLElement): void {
   const page = JSON.parse(carried.textContent ?? "") as PageDocument;
   const address = place.dataset["ask"];
   place.replaceChildren();
-  const { state } = mount(place, page, address ? new LiveSource(page, askServer(address)) : undefined);
+  const { state } = mount(place, page, address ? new LiveSource(page, askServer(address), "server") : undefined);
   if (place.dataset["playground"] !== undefined) state.play(stackOf(state.source.network));
   keepLink(state);
   performance.mark("convtrace"); // the benchmarks look for it

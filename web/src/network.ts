@@ -1,5 +1,6 @@
 /** A run: steps in the order they ran, tensors by name, and who reads what. */
 import type { ArithmeticDocument, PageDocument, Status, StepDocument } from "./document";
+import type { Chain } from "./reading";
 import { Tensor } from "./tensor";
 
 /** One operation that ran. */
@@ -19,6 +20,8 @@ export interface Step {
 export class Network {
   readonly tensors = new Map<string, Tensor>();
   readonly steps = new Map<string, Step>();
+  /** How steps that follow no index law read their operands, by role. */
+  readonly readings = new Map<string, Map<string, Chain>>();
 
   constructor(
     /** Who computed the numbers: `torch`, `onnxruntime`, `observed`, `exact`, … */
@@ -26,7 +29,7 @@ export class Network {
     readonly aliases: Readonly<Record<string, string>> = {},
   ) {}
 
-  static from(page: Pick<PageDocument, "trace" | "boxes">): Network {
+  static from(page: Pick<PageDocument, "trace" | "boxes" | "readings">): Network {
     const { trace, boxes } = page;
     const network = new Network(trace.reporter, trace.aliases);
     for (const tensor of [...trace.inputs, ...trace.parameters]) {
@@ -35,12 +38,22 @@ export class Network {
     for (const step of trace.steps) {
       network.add(stepOf(step), Tensor.from(step.output, boxes[step.name]));
     }
+    for (const { steps, roles, chain } of page.readings) {
+      for (const step of steps) network.reads(step, roles, chain);
+    }
     return network;
   }
 
   add(step: Step, output: Tensor): void {
     this.steps.set(step.name, step);
     this.tensors.set(step.name, output);
+  }
+
+  /** Say how a step reads operands. */
+  reads(step: string, roles: readonly string[], chain: Chain): void {
+    const known = this.readings.get(step) ?? new Map<string, Chain>();
+    for (const role of roles) known.set(role, chain);
+    this.readings.set(step, known);
   }
 
   /** The tensor of this name, or of the step that made the output of the module so named. */
@@ -61,19 +74,6 @@ export class Network {
       }
     }
     return found;
-  }
-
-  /** Tensors on the ways from the inputs to one tensor, in the order they came about. */
-  path(name: string): string[] {
-    const wanted = new Set([name]);
-    for (const step of [...this.steps.values()].reverse()) {
-      if (!wanted.has(step.name)) continue;
-      for (const operand of Object.values(step.operands)) {
-        const origin = this.tensors.get(operand)?.origin;
-        if (origin === "step" || origin === "input") wanted.add(operand);
-      }
-    }
-    return [...this.tensors.keys()].filter((known) => wanted.has(known));
   }
 }
 

@@ -40,7 +40,7 @@ export function paletteOf(element: Element): Palette {
 export interface Painted {
   palette: Palette;
   values: Float64Array;
-  /** Largest size of a number, infinity left out: that of the full colour. */
+  /** Size of a number that has the full colour: that of the largest, infinity left out. */
   largest: number;
   picture: HTMLCanvasElement;
 }
@@ -51,7 +51,14 @@ export interface Painted {
  * One diverging scale with zero at the ground colour; the largest size has the full colour. NaN, which
  * also stands for numbers that are not here, is grey.
  */
-export function prepare(values: Float64Array, rows: number, columns: number, palette: Palette): Painted {
+export function prepare(
+  values: Float64Array,
+  rows: number,
+  columns: number,
+  palette: Palette,
+  /** Size that has the full colour, where other maps share the scale. */
+  full?: number,
+): Painted {
   const canvas = document.createElement("canvas");
   canvas.width = columns;
   canvas.height = rows;
@@ -59,8 +66,8 @@ export function prepare(values: Float64Array, rows: number, columns: number, pal
   const image = context.createImageData(columns, rows);
   const { data } = image;
   const { ground, positive, negative, absent } = palette;
-  let largest = 0;
-  for (let n = 0; n < values.length; n += 1) {
+  let largest = full ?? 0;
+  for (let n = 0; n < values.length && full === undefined; n += 1) {
     const size = Math.abs(values[n]!);
     if (size > largest && size !== Infinity) largest = size;
   }
@@ -84,7 +91,12 @@ export interface Marks {
   selected: boolean;
   /** Cell of the keyboard's cursor. */
   cursor: [number, number] | null;
+  /** Whether positive numbers have a sign, too. */
+  plus: boolean;
 }
+
+/** CSS pixels of a cell from which on the sign of its number is written into it. */
+const SIGN_CELL = 11;
 
 /** Paint what is seen. `context` is scaled to CSS pixels. */
 export function paint(
@@ -102,7 +114,7 @@ export function paint(
   context.strokeStyle = palette.line;
   context.lineWidth = 1;
   context.strokeRect(view.x + 0.5, view.y + 0.5, columns * view.cell - 1, rows * view.cell - 1);
-  if (view.cell >= NUMBER_CELL) writeNumbers(context, painted, rows, columns, view, size);
+  if (view.cell >= SIGN_CELL) writeNumbers(context, painted, rows, columns, view, size, marks.plus);
   const { window, cursor } = marks;
   if (window && window[1] >= window[0] && window[3] >= window[2]) {
     outline(context, view, window, marks.selected ? palette.selection : palette.window, palette);
@@ -137,11 +149,13 @@ function writeNumbers(
   columns: number,
   view: View,
   size: { width: number; height: number },
+  plus: boolean,
 ): void {
+  const whole = view.cell >= NUMBER_CELL;
   const first = (start: number): number => Math.max(0, Math.floor(-start / view.cell));
   const last = (start: number, room: number, count: number): number =>
     Math.min(count - 1, Math.floor((room - start) / view.cell));
-  context.font = `${Math.min(view.cell / 4, 14)}px system-ui, sans-serif`;
+  context.font = `${whole ? Math.min(view.cell / 4, 14) : Math.min(view.cell * 0.8, 18)}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   const scale = new Scale(3);
@@ -149,6 +163,8 @@ function writeNumbers(
   for (let row = first(view.y); row <= last(view.y, size.height, rows); row += 1) {
     for (let column = first(view.x); column <= last(view.x, size.width, columns); column += 1) {
       const value = values[row * columns + column]!;
+      const sign = plus && value > 0 ? "+" : "";
+      if (!whole && !sign && !(value < 0)) continue;
       const { text, rounded } = scale.show(value);
       const full = value < 0 ? palette.negative : palette.positive;
       const part = largest ? Math.min(Math.abs(value) / largest, 1) : 0;
@@ -158,7 +174,7 @@ function writeNumbers(
       );
       context.fillStyle = level > 140 ? dark : light;
       context.fillText(
-        (rounded ? "≈" : "") + text,
+        whole ? (rounded ? "≈" : "") + sign + text : sign || "−",
         view.x + (column + 0.5) * view.cell,
         view.y + (row + 0.5) * view.cell,
         view.cell - 4,

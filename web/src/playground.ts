@@ -6,6 +6,7 @@ import { positions } from "./convolution";
 import type { ArithmeticDocument, ReceiptDocument } from "./document";
 import { History } from "./history";
 import { Network, type Step } from "./network";
+import type { Reading } from "./reading";
 import { type Problem, type Settings, padsFirst, problemsOf, shapesOf } from "./settings";
 import { type Source, explain, isInside } from "./source";
 import { type Stack, findGiven, givensOf, lawsOf, readBy, withNumber, withSettings } from "./stack";
@@ -35,7 +36,8 @@ export class PlaygroundSource implements Source {
   private outputs = new Map<string, Output>();
 
   constructor(
-    first: Stack,
+    /** What it began with. */
+    readonly first: Stack,
     /** Whether the reader may change anything. */
     readonly editable = true,
   ) {
@@ -65,6 +67,12 @@ export class PlaygroundSource implements Source {
 
   canEdit(address: string | null): boolean {
     return this.editable && address !== null && findGiven(this.stack.peek(), address) !== null;
+  }
+
+  /** A number that was given; undefined where the address is of none. */
+  valueOf(address: string): number | undefined {
+    const found = findGiven(this.stack.value, address);
+    return found?.given.values[found.place];
   }
 
   /** Change one number; it is rounded to float32. Changes in a row with one tag are undone as one. */
@@ -130,6 +138,7 @@ export class PlaygroundSource implements Source {
           stepOf(name, "pad", "selects", { padding: pads, mode: layer.mode, value: null }, { input: below }),
           tensorOf(name, "step", [1, channels, ...law.sizes], values),
         );
+        network.reads(name, ["input"], [padReading(layer.mode, layer.padding, size)]);
         below = name;
       }
       const { weights, biases } = stack;
@@ -183,6 +192,19 @@ function tensorOf(name: string, origin: string, shape: readonly number[], values
   const tensor = new Tensor(name, origin, "float32", shape);
   tensor.boxes.push({ start: shape.map(() => 0), shape, values });
   return tensor;
+}
+
+/** Which positions a padded number was copied from. */
+function padReading(mode: Parameters<typeof copied>[0], padding: readonly number[], sizes: readonly number[]): Reading {
+  return [
+    0,
+    1,
+    ...sizes.map((size, n) => {
+      const low = padding[n]!;
+      const runs = Array.from({ length: size + 2 * low }, (_, place) => [1, 0, copied(mode, size, place - low)]);
+      return { lines: [{ axis: n + 2, advance: 0, runs }], fixed: [[0, 1]] };
+    }),
+  ];
 }
 
 /** The receipt of a padded number, which was copied; null where the step is another one. */

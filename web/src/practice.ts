@@ -101,5 +101,5 @@ function shapeSettings(next: () => number, level: number): Settings {
     dilation: all(level === 3 ? draw(next, 1, 2) : 1),
     transposed: level === 3 && next() < 0.4,
   };
-  return { channels: draw(next, 1, 3), size: [draw(next, 4, 9), draw(next, 5, 9)], layers: [layer] };
+  return { channels: draw(next, 2, 4), size: [draw(next, 4, 9), draw(next, 5, 9)], layers: [layer] };
 }

@@ -120,6 +120,19 @@ export function problemsOf(settings: Settings): Problem[] {
   return [];
 }
 
+/** What cannot be at all, and not in the playground alone: the message that says why. */
+const TOO_SMALL: Readonly<Record<Problem["field"], string>> = {
+  input: "no_channels",
+  size: "no_size",
+  channels: "no_channels",
+  kernel: "no_kernel",
+  stride: "no_stride",
+  padding: "less_padding",
+  dilation: "no_dilation",
+  groups: "no_groups",
+  outputPadding: "less_padding",
+};
+
 function rangeProblems(settings: Settings): Problem[] {
   const found: Problem[] = [];
   const check = (field: Problem["field"], layer: number, values: readonly number[]): void => {
@@ -127,7 +140,8 @@ function rangeProblems(settings: Settings): Problem[] {
     const wrong = values.find((value) => !(Number.isInteger(value) && value >= low && value <= high));
     if (wrong === undefined) return;
     const value = Number.isNaN(wrong) ? "?" : String(wrong).replace("-", "−");
-    found.push({ key: "range", values: { value, low, high }, layer, field });
+    const key = wrong < low ? TOO_SMALL[field] : "range";
+    found.push({ key, values: { value, low, high }, layer, field });
   };
   check("input", -1, [settings.channels]);
   check("size", -1, settings.size);

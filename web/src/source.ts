@@ -7,6 +7,8 @@
  */
 import type { ReadonlySignal } from "@preact/signals";
 import { type Address, addressText } from "./address";
+import type { Field } from "./cone";
+import type { Split } from "./contributions";
 import type { Num, ReceiptDocument } from "./document";
 import type { Network } from "./network";
 import { MissingNumbers, receiptOf } from "./receipt";
@@ -21,6 +23,26 @@ export interface Source {
   load(name: string, box: Box): Promise<void> | null;
   /** Explain one number. Throws, or rejects with, `NotHere` where it cannot. */
   receipt(address: Address): ReceiptDocument | Promise<ReceiptDocument>;
+  /** Split a number over pixels and biases where the other side does that; null where it cannot. */
+  split?(address: Address): Promise<Split | null>;
+  /** What of some tensors a number can depend on, and what on it, where the other side knows. */
+  reach?(address: Address, names: readonly string[]): Promise<Reached>;
+  /** Why nobody answers; null while somebody does, or nobody is asked. */
+  readonly lost?: ReadonlySignal<Lost | null>;
+}
+
+/** The server stopped, the kernel ended or was restarted, or the kernel has not answered yet. */
+export type Lost = "server" | "kernel" | "silent";
+
+/** Ask for numbers that are drawn. If none come they stay grey; the next receipt says why. */
+export function want(source: Source, name: string, box: Box): void {
+  source.load(name, box)?.catch(() => undefined);
+}
+
+/** Fields by name of the tensor, below a number and above it. */
+export interface Reached {
+  below: ReadonlyMap<string, Field>;
+  above: ReadonlyMap<string, Field>;
 }
 
 /** Something was asked for that this page does not hold. `key` is a message of the catalogue. */
@@ -102,6 +124,16 @@ function withoutTerms(
     format: "convtrace.receipt",
     version: 1,
   };
+}
+
+/** Explain one number; null where it cannot be, here. */
+export function receiptHere(source: Source, address: Address): ReceiptDocument | Promise<ReceiptDocument> | null {
+  try {
+    return source.receipt(address);
+  } catch (error) {
+    if (error instanceof NotHere) return null;
+    throw error;
+  }
 }
 
 export function isInside(tensor: Tensor, index: readonly number[]): boolean {

@@ -79,6 +79,7 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
   const practice = signal<Practice | null>(null);
   /** What is shown again after the exercises. */
   let rest: { source: Source; address: string } | null = null;
+  let closed: PlaygroundSource | null = null;
   const playground = computed(() => {
     const source = shown.value;
     return source instanceof PlaygroundSource && source.editable ? source : null;
@@ -130,7 +131,9 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
   const play = (stack: Stack | null): void =>
     batch(() => {
       practice.value = rest = null;
-      shown.value = stack ? new PlaygroundSource(stack) : given;
+      closed = playground.peek() ?? closed;
+      // What was edited before is there again.
+      shown.value = !stack ? given : closed?.first === stack ? closed : new PlaygroundSource(stack);
       if (!stack && !isHere(given.network, selected.peek())) go(page.start, []);
     });
   const exercise = (next: Practice | null): void =>
@@ -172,24 +175,31 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
     back: (n) => go(trail.value[n]!, trail.value.slice(0, n)),
     play,
     exercise,
-    snapshot: () => ({
-      selected: selected.value,
-      trail: trail.value,
-      lang: language.value,
-      theme: chosenTheme.value,
-      order: order.value,
-      playground: playground.value && packStack(playground.value.stack.value),
-      practice: practice.value && practiceText(practice.value),
-    }),
+    snapshot() {
+      // During an exercise: what is shown again after it.
+      const source = rest ? rest.source : shown.value;
+      const play = source instanceof PlaygroundSource && source.editable ? source : null;
+      return {
+        selected: rest ? rest.address : selected.value,
+        trail: trail.value,
+        lang: language.value,
+        theme: chosenTheme.value,
+        order: order.value,
+        playground: play && packStack(play.stack.value),
+        practice: practice.value && practiceText(practice.value),
+      };
+    },
     restore(snapshot) {
       batch(() => {
         if (snapshot.lang) language.value = snapshot.lang;
         if (snapshot.theme !== undefined) chosenTheme.value = snapshot.theme;
+        if (snapshot.practice !== undefined) exercise(null);
         const stack = snapshot.playground ? unpackStack(snapshot.playground) : null;
         if (stack || (snapshot.playground === null && playground.peek())) play(stack);
         const drawn = snapshot.practice ? readPractice(snapshot.practice) : null;
-        if (drawn || snapshot.practice === null) exercise(drawn);
-        if (snapshot.selected && !drawn) go(snapshot.selected, snapshot.trail ?? []);
+        const { selected } = snapshot;
+        if (selected && (!drawn || isHere(shown.peek().network, selected))) go(selected, snapshot.trail ?? []);
+        if (drawn) exercise(drawn);
         if (snapshot.order) order.value = snapshot.order;
       });
     },

@@ -94,11 +94,6 @@ export class Tensor {
       }),
     );
   }
-
-  /** Whether all numbers of the tensor are here. */
-  get whole(): boolean {
-    return this.has({ start: this.shape.map(() => 0), shape: this.shape });
-  }
 }
 
 function offsetIn(box: Box, index: readonly number[]): number {

@@ -13,16 +13,30 @@ export const CELL_DIGITS = 3;
 export const isNarrow = (receipt: ReceiptDocument): boolean =>
   !(receipt.arithmetic ?? "").startsWith("float64");
 
+/** A point is about half as wide as a digit, a minus sign about a third wider. */
+const [POINT, SIGN] = [0.5, 0.35];
+
 /** How a column of cells is written: one scale, and as many decimals as the longest has. */
 export class CellScale {
   private readonly scale: Scale;
-  private readonly right: number;
+  /** Characters from the decimal point on of the longest number. */
+  readonly right: number;
+  /** Width of a column, in widths of a digit, with decimal points below each other. */
+  readonly width: number;
   private readonly shown = new Map<Num, Shown>();
 
-  constructor(values: readonly (Num | null | undefined)[], readonly narrow: boolean) {
+  constructor(
+    values: readonly (Num | null | undefined)[],
+    readonly narrow: boolean,
+    digits = CELL_DIGITS,
+    /** As many characters from the decimal point on as another scale of the same column has. */
+    right = 0,
+  ) {
     const here = values.filter((value): value is Num => value !== null && value !== undefined);
-    this.scale = Scale.of(here, CELL_DIGITS, narrow);
-    this.right = Math.max(0, ...here.map((value) => decimals(this.show(value).text)));
+    this.scale = Scale.of(here, digits, narrow);
+    this.right = Math.max(right, ...here.map((value) => decimals(this.show(value).text)));
+    const left = here.map((value) => wholeWidth(this.show(value).text));
+    this.width = Math.max(0, ...left) + this.right - (this.right ? POINT : 0);
   }
 
   show(value: Num): Shown {
@@ -34,8 +48,7 @@ export class CellScale {
   /** Widths of digits to leave free on the right, so that decimal points stand below each other. */
   pad(value: Num): number {
     const own = decimals(this.show(value).text);
-    // A point is about half as wide as a digit.
-    return this.right - own - (own || !this.right ? 0 : 0.5);
+    return this.right - own - (own || !this.right ? 0 : POINT);
   }
 
   /** Whether another scale writes every number alike. */
@@ -43,6 +56,7 @@ export class CellScale {
     const [a, b] = [this.scale, other.scale];
     return (
       this.right === other.right &&
+      this.width === other.width &&
       this.narrow === other.narrow &&
       a.digits === b.digits &&
       a.narrow === b.narrow &&
@@ -73,6 +87,9 @@ function decimals(text: string): number {
   const at = text.search(/[.e]/);
   return at < 0 ? 0 : text.length - at;
 }
+
+/** Width of what stands before the decimal point, in widths of a digit. */
+const wholeWidth = (text: string): number => text.length - decimals(text) + (text.startsWith("−") ? SIGN : 0);
 
 /** Characters of one row of a grid that is still drawn as cells. */
 const MOST_CHARACTERS = 40;

@@ -21,6 +21,9 @@ export function readSizes(text: string, axes: number): number[] | null {
   return values.length === axes ? values : null;
 }
 
+/** Whether a text can still become what `readSizes` reads: nothing, a sign, or a comma at the end. */
+export const isBegun = (text: string): boolean => /^\s*(([−-]?\d{1,6}\s*[,×x ]\s*)*[−-]?)$/.test(text);
+
 /** Write what `readSizes` reads. */
 export function sizesText(values: readonly number[]): string {
   const same = values.every((value) => value === values[0]);

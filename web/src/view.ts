@@ -54,6 +54,48 @@ export function cellAt(
   return row >= 0 && column >= 0 && row < rows && column < columns ? [row, column] : null;
 }
 
+/** Numbers of a tile, and tiles that are asked for at once. */
+const TILE = 1 << 18;
+const MOST_TILES = 16;
+
+/** Rows and columns of a part of a map. */
+export interface Tile {
+  top: number;
+  left: number;
+  rows: number;
+  columns: number;
+}
+
+/** The tiles of a map that are seen, at most so many, those nearest to a cell first. */
+export function tilesSeen(
+  view: View,
+  rows: number,
+  columns: number,
+  size: Size,
+  near: readonly [row: number, column: number],
+): Tile[] {
+  const high = Math.min(rows, Math.floor(Math.sqrt(TILE)));
+  const wide = Math.min(columns, Math.floor(TILE / high));
+  const along = (start: number, room: number, count: number, tile: number): number[] => {
+    const first = Math.floor(Math.max(-start / view.cell, 0) / tile);
+    const last = Math.ceil(Math.min((room - start) / view.cell, count) / tile);
+    return Array.from({ length: Math.max(last - first, 0) }, (_, n) => (first + n) * tile);
+  };
+  const far = ({ top, left }: Tile): number =>
+    Math.hypot(top + high / 2 - near[0], left + wide / 2 - near[1]);
+  return along(view.y, size.height, rows, high)
+    .flatMap((top) =>
+      along(view.x, size.width, columns, wide).map((left) => ({
+        top,
+        left,
+        rows: Math.min(high, rows - top),
+        columns: Math.min(wide, columns - left),
+      })),
+    )
+    .sort((a, b) => far(a) - far(b))
+    .slice(0, MOST_TILES);
+}
+
 /** Move a map as little as it takes to see one cell whole. */
 export function reveal(view: View, row: number, column: number, rows: number, columns: number, size: Size): View {
   const into = (start: number, place: number, room: number): number => {

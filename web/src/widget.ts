@@ -22,6 +22,9 @@ interface Reply {
   reply: string;
 }
 
+/** Milliseconds after which a question without an answer is told. */
+const PATIENCE = 5000;
+
 /** Show the page of a widget, and keep `selected` the same on both sides. */
 export function renderWidget(model: Model, el: Element, mount: Mount): () => void {
   const page = JSON.parse(model.get("page") as string) as PageDocument;
@@ -29,28 +32,38 @@ export function renderWidget(model: Model, el: Element, mount: Mount): () => voi
   const view = crypto.randomUUID();
   const waiting = new Map<string, [(reply: unknown) => void, (reason: Error) => void]>();
   let asked = 0;
-  let lost = false;
+  let ended = false;
+  let silence: ReturnType<typeof setTimeout> | undefined;
+  const watch = (): void => {
+    clearTimeout(silence);
+    if (waiting.size) silence = setTimeout(() => (source.lost.value = "silent"), PATIENCE);
+  };
   const ask: Ask = (request) =>
     new Promise((resolve, reject) => {
-      if (lost) return reject(new Error("the kernel has ended"));
+      if (ended) return reject(new Error("the kernel has ended"));
       const id = `${view}:${(asked += 1)}`;
       waiting.set(id, [resolve, reject]);
+      watch();
       model.send({ id, question: request });
     });
+  const source = new LiveSource(page, ask, "kernel");
   const hear = ({ id, reply }: Reply): void => {
     waiting.get(id)?.[0](JSON.parse(reply));
     waiting.delete(id);
+    watch();
   };
   // Jupyter says this once, when the kernel ends or starts anew; the model then stays without one.
   const lose = (): void => {
-    lost = true;
+    ended = true;
+    source.lost.value = "kernel";
     for (const [, reject] of waiting.values()) reject(new Error("the kernel has ended"));
     waiting.clear();
+    watch();
   };
   model.on("msg:custom", hear);
   model.on("comm_live_update", lose);
 
-  const { state, remove } = mount(el, page, new LiveSource(page, ask));
+  const { state, remove } = mount(el, page, source);
   const follow = (): void => {
     const address = model.get("selected") as string;
     if (address !== state.selected.peek()) state.select(address);
@@ -68,6 +81,7 @@ export function renderWidget(model: Model, el: Element, mount: Mount): () => voi
   return () => {
     stop();
     unfollow?.();
+    clearTimeout(silence);
     model.off("comm_live_update", lose);
     model.off("change:selected", follow);
     model.off("msg:custom", hear);

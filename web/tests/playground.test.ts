@@ -4,11 +4,12 @@ import { convolve, copied, pad } from "../src/compute";
 import { lawOf, positions } from "../src/convolution";
 import { PlaygroundSource, wholeOf } from "../src/playground";
 import { biasNumbers, imageNumbers, kernelNumbers } from "../src/presets";
-import { type Settings, plainLayer, problemsOf, sizeAfter, withAxes } from "../src/settings";
+import { type PaddingMode, type Settings, plainLayer, problemsOf, sizeAfter, withAxes } from "../src/settings";
 import { makeStack, withKernels, withNumber, withSettings } from "../src/stack";
 import { parseAddress } from "../src/address";
 import { cases, networkOf } from "./cases";
 import { FIRST } from "./first";
+import possible from "./settings.json";
 
 describe.each(cases())("%s", (_, one) => {
   test("the page computes the output that Python expects", () => {
@@ -96,7 +97,15 @@ test("impossible settings are refused with their formula and with what would fit
 });
 
 test.each<[string, Partial<(typeof FIRST.layers)[0]>]>([
-  ["range", { stride: [0, 1] }],
+  ["no_stride", { stride: [0, 1] }],
+  ["no_kernel", { kernel: [0, 2] }],
+  ["no_dilation", { dilation: [0, 1] }],
+  ["no_groups", { groups: 0 }],
+  ["no_channels", { channels: 0 }],
+  ["less_padding", { padding: [-1, 0] }],
+  ["less_padding", { transposed: true, outputPadding: [-1, 0] }],
+  ["range", { stride: [9, 1] }],
+  ["range", { channels: 2.5 }],
   ["range", { kernel: [NaN, 2] }],
   ["groups", { groups: 3 }],
   ["mode", { transposed: true, mode: "reflect", padding: [1, 1] }],
@@ -174,4 +183,13 @@ test("an image becomes grey, or its colours for three channels", () => {
   const pixels = [255, 0, 0, 255, 0, 0, 255, 255];
   expect([...imageNumbers(pixels, 1)]).toEqual([76, 29]);
   expect([...imageNumbers(pixels, 3)]).toEqual([255, 0, 0, 0, 0, 255]);
+});
+
+test("what PyTorch refuses is explained, and nothing else", () => {
+  for (const { channels, size, layer, expected } of possible) {
+    const made = { ...plainLayer("conv1", 1, layer.kernel), ...layer, mode: layer.mode as PaddingMode };
+    const found = problemsOf({ channels, size, layers: [made] });
+    expect([JSON.stringify({ channels, size, layer }), found.length === 0]).toEqual([expect.anything(), expected !== null]);
+    if (expected) expect(sizeAfter(made, size)).toEqual(expected);
+  }
 });

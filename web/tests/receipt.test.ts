@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { addressText } from "../src/address";
-import { lawOf, positions, usesOfInput, usesOfWeight, windowOf } from "../src/convolution";
+import { lawOf, positions, windowOf } from "../src/convolution";
 import { outputSize } from "../src/geometry";
 import { receiptOf } from "../src/receipt";
+import { type Source } from "../src/source";
+import { usedBy, usesOf } from "../src/uses";
 import { type Case, cases, networkOf } from "./cases";
 
 const isWhole = (one: Case): boolean => !JSON.stringify([one.x, one.weight, one.bias]).includes(".");
@@ -49,17 +51,20 @@ describe.each(cases())("%s", (_, one) => {
         note(byWeight, receipt.weightAddresses[n]!, `${receipt.address} ${source}`);
       });
     }
+    const source = { network, receipt: (at) => receiptOf(network, at.step, at.index)! } as Source;
+    const step = network.step("conv")!;
+    const uses = (role: string, index: number[]): string[] => {
+      const address = addressText(step.operands[role]!, index);
+      const { outputs } = usedBy(source, step, role, index)!;
+      const found = usesOf(source, step, outputs, address).uses;
+      expect(new Set(found.map(({ output }) => output.join()))).toEqual(new Set(outputs.map((one) => one.join())));
+      return found.map(({ output, factor }) => `${addressText("conv", output)} ${factor.key}`);
+    };
     for (const index of positions(law.input.shape)) {
-      const found = usesOfInput(law, index).map(
-        (use) => `${addressText("conv", use.output)} ${addressText("conv.weight", use.weight)}`,
-      );
-      expect(found.sort()).toEqual((byInput.get(addressText("input", index)) ?? []).sort());
+      expect(uses("input", index)).toEqual(byInput.get(addressText("input", index)) ?? []);
     }
     for (const index of positions(law.weight.shape)) {
-      const found = usesOfWeight(law, index).map(
-        (use) => `${addressText("conv", use.output)} ${addressText("input", use.input)}`,
-      );
-      expect(found).toEqual(byWeight.get(addressText("conv.weight", index)) ?? []);
+      expect(uses("weight", index)).toEqual(byWeight.get(addressText("conv.weight", index)) ?? []);
     }
   });
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cellAt, fit, pan, reveal, zoom } from "../src/view";
+import { type Tile, cellAt, fit, pan, reveal, tilesSeen, zoom } from "../src/view";
 
 const size = { width: 200, height: 100 };
 
@@ -31,4 +31,31 @@ test("a cell outside the frame is brought in", () => {
   const view = zoom(fit(100, 200, size), 20, { x: 0, y: 0 }, 100, 200, size);
   const shown = reveal(view, 99, 199, 100, 200, size);
   expect(cellAt(shown, { x: 199, y: 99 }, 100, 200)).toEqual([99, 199]);
+});
+
+const corner = { cell: 10, x: 0, y: 0 };
+const numbers = ({ rows, columns }: Tile): number => rows * columns;
+
+test("a small map is one tile", () => {
+  expect(tilesSeen(fit(56, 30, size), 56, 30, size, [0, 0])).toEqual([{ top: 0, left: 0, rows: 56, columns: 30 }]);
+});
+
+test("a large map that is seen whole is asked for tile by tile, the window first", () => {
+  const [rows, columns] = [1200, 1000];
+  const tiles = tilesSeen(fit(rows, columns, size), rows, columns, size, [1100, 3]);
+  expect(tiles[0]).toEqual({ top: 1024, left: 0, rows: 176, columns: 512 });
+  expect(tiles.map(numbers).reduce((a, b) => a + b)).toBe(rows * columns);
+});
+
+test("of a map that is zoomed into, the tiles that are seen are asked for", () => {
+  expect(tilesSeen(corner, 5000, 5000, size, [0, 0])).toEqual([{ top: 0, left: 0, rows: 512, columns: 512 }]);
+  const across = { cell: 10, x: -5100, y: 0 };
+  expect(tilesSeen(across, 5000, 5000, size, [0, 0]).map(({ left }) => left)).toEqual([0, 512]);
+});
+
+test("a huge map is not asked for whole, and a long row is cut too", () => {
+  expect(tilesSeen(fit(50_000, 50_000, size), 50_000, 50_000, size, [0, 0])).toHaveLength(16);
+  const row = tilesSeen(fit(1, 3_000_000, size), 1, 3_000_000, size, [0, 0]);
+  expect(row.map(numbers).reduce((a, b) => a + b)).toBe(3_000_000);
+  expect(Math.max(...row.map(numbers))).toBeLessThanOrEqual(1 << 18);
 });

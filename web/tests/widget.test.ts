@@ -1,14 +1,16 @@
 /** The widget's side of the conversation with a kernel, with a model that only listens. */
 import { signal } from "@preact/signals";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { LiveSource } from "../src/live";
 import type { Source } from "../src/source";
 import type { State } from "../src/state";
 import { type Model, renderWidget } from "../src/widget";
 
+const INPUT = { name: "a", origin: "input", dtype: "float32", shape: [3], data: null };
+
 function kernel() {
   const values: Record<string, unknown> = {
-    page: JSON.stringify({ trace: { receipts: [], inputs: [], parameters: [], steps: [], aliases: {} }, boxes: {} }),
+    page: JSON.stringify({ trace: { receipts: [], inputs: [INPUT], parameters: [], steps: [], aliases: {} }, boxes: {}, readings: [] }),
     selected: "a[0]",
   };
   const listeners: [string, (...args: never[]) => void][] = [];
@@ -79,4 +81,29 @@ test("a kernel that has ended leaves no question waiting", async () => {
   await expect(before).rejects.toThrow("ended");
   await expect(ask({ ask: "receipt", address: "a[0]" })).rejects.toThrow("ended");
   expect(sent).toHaveLength(1);
+});
+
+test("a kernel that has ended is told at once, before anything is asked", () => {
+  const { fire, shown } = kernel();
+  const { lost } = shown.source as LiveSource;
+  expect(lost.value).toBe(null);
+  fire("comm_live_update");
+  expect(lost.value).toBe("kernel");
+});
+
+test("a kernel that does not answer is told after a while, until it answers", async () => {
+  vi.useFakeTimers();
+  const { sent, fire, shown, close } = kernel();
+  const source = shown.source as LiveSource;
+  const refused = expect(source.load("a", { start: [0], shape: [3] })).rejects.toThrow("refused");
+  expect(source.lost.value).toBe(null);
+  vi.advanceTimersByTime(10_000);
+  expect(source.lost.value).toBe("silent");
+  const answer = { error: { kind: "OutOfRangeError", message: "no such number" } };
+  fire("msg:custom", { id: sent[0]!.id, reply: JSON.stringify(answer) });
+  await refused;
+  expect(source.lost.value).toBe(null);
+  close();
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
 });

@@ -74,9 +74,10 @@ def choose_language(lang: str | None = None) -> str:
 @cache
 def messages(lang: str) -> dict[str, str]:
     """Return all messages of a language by their dotted keys."""
-    from importlib.resources import files
+    from pkgutil import get_data  # starts sooner than importlib.resources
 
-    text = files("convtrace.catalog").joinpath(f"{lang}.json").read_text(encoding="utf-8")
+    text = get_data(__name__, f"{lang}.json")
+    assert text is not None
     return dict(_flat(json.loads(text), ""))
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convtrace.address import parse_address
-from convtrace.commands.options import Verb, model_options, output_options
+from convtrace.commands.addresses import address_of, check_addresses
+from convtrace.commands.options import Verb, model_options, output_options, result_options
 from convtrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ Exit status: 0; 1 if the terms do not add up to what PyTorch returned; 2 for bad
     cls=Verb,
     help=_HELP,
     example='convtrace contributions digits "fc[0,8]"',
-    short_help="Split one number over the pixels and the biases.",
 )
 @click.argument("model")
 @click.argument("address")
@@ -61,14 +60,7 @@ Exit status: 0; 1 if the terms do not add up to what PyTorch returned; 2 for bad
 @click.option(
     "--float64", "float64", is_flag=True, help="Run the network again in float64, and split that."
 )
-@click.option("--output", metavar="FILE", help="Write a .npy or .json file as well.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=_LIMIT,
-    help=f"Show at most N pixel terms and N biases, and what the rest sums to. Default: {_LIMIT}.",
-)
+@result_options(_LIMIT, "pixel terms and N biases, and what the rest sums to")
 @output_options
 @click.pass_context
 def contributions(
@@ -86,14 +78,13 @@ def contributions(
     """Split a number."""
     from convtrace.commands.saving import check_output, save
 
-    for text in (address, minus or ""):
-        if "[" in text or "]" in text:
-            parse_address(text)  # before anything slow
+    check_addresses(address, minus)
     check_output(output)
     from convtrace.catalog import say
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.progress import Progress
-    from convtrace.commands.run import Request, print_rows, run
+    from convtrace.commands.request import Request
+    from convtrace.commands.run import print_rows, run
     from convtrace.render.documents.answers import split_json
     from convtrace.render.text.contributions import agrees, maps_of, print_contributions
 
@@ -144,8 +135,6 @@ def _map(tensor: Any) -> Any:
 
 def _made(trace: Trace, text: str) -> Address:
     """Read the address of a number that a step made."""
-    from convtrace.commands.why import address_of
-
     at = address_of(trace, text, _WANTED)
     if at.step in trace.inputs or at.step in trace.parameters:
         raise UsageError(

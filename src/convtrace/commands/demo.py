@@ -62,7 +62,6 @@ def _sizes(function: F) -> F:
     cls=Verb,
     help=_HELP,
     example="convtrace demo --kernel-size 3 --padding 1",
-    short_help="The shortest tour: a convolution, number by number.",
 )
 @_sizes
 @click.option("--transposed/--no-transposed", default=None, help="Transposed convolutions.")

@@ -130,7 +130,6 @@ def _array_options(function: Any) -> Any:
     cls=Verb,
     help=_HELP,
     example="convtrace diff y.npy --x x.npy --weight w.npy",
-    short_help="Say whether a difference is rounding or a bug, and which bug.",
 )
 @click.argument("mine")
 @click.argument("reference", required=False)

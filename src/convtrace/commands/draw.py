@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from convtrace.address import parse_address
 from convtrace.commands.options import Verb, model_options, output_options
 from convtrace.errors import UsageError
-
-if TYPE_CHECKING:
-    from convtrace.graph import Trace
 
 _FIGURES = (
     "receipt",
@@ -60,8 +57,9 @@ Figures:
   contributions  a map of what every pixel brings to a number, with the sum
   animation      the window walking over the input (.svg; .gif and videos are always one)
 
-MODEL is file.py:object, package.module:object, or digits, a small trained network that ships
-with convtrace. ADDRESS is a number such as conv2[0,5,3,3], in quotes.
+MODEL is file.py:object, package.module:object, an ONNX file (.onnx), a saved trace (.convtrace),
+or digits, a small trained network that ships with convtrace. ADDRESS is a number such as
+conv2[0,5,3,3], in quotes.
 
 Exit status: 0; 1 if a receipt that was drawn does not match; 2 for bad input.
 """
@@ -71,7 +69,6 @@ Exit status: 0; 1 if a receipt that was drawn does not match; 2 for bad input.
     cls=Verb,
     help=_HELP,
     example='convtrace draw digits "conv2[0,5,3,3]" -o why.svg',
-    short_help="Draw a number, a layer or a network for a paper, a page or a slide.",
 )
 @click.argument("model")
 @click.argument("address", required=False)
@@ -119,17 +116,25 @@ def draw(
                 f"{address} and --step {options['step']} were both given\n"
                 "  An address names its step. Give one of them."
             )
+    from convtrace.render.table import check
     from convtrace.writing import check_writable
 
     suffix = check_writable(file).suffix.lower()
+    kind, more = _kind(address, figure, suffix)
+    check(kind, suffix, {**more, **options})
     from convtrace.catalog import say
     from convtrace.commands.output import choose_language, make_console
-    from convtrace.commands.run import Request, print_rows, run
+    from convtrace.commands.request import Request
+    from convtrace.commands.run import print_rows, run
 
     language = choose_language(lang)
     console = make_console(color)
     made = run(Request(**given), language)
-    thing, more = _thing(made.trace, address, figure, suffix)
+    thing: Any = made.trace
+    if kind == "receipt":
+        thing = made.trace.why(str(address))
+    elif kind == "split":
+        thing = made.trace.contributions(str(address))
     thing.save(file, lang=language, theme=theme, **more, **options)
     print_rows(made.rows, console, language)
     kilobytes = f"{Path(file).stat().st_size / 1000:,.0f}"
@@ -138,14 +143,14 @@ def draw(
         ctx.exit(1)
 
 
-def _thing(
-    trace: Trace, address: str | None, figure: str | None, suffix: str
-) -> tuple[Any, dict[str, Any]]:
-    """Return what is saved, and which options say what is drawn of it."""
+def _kind(address: str | None, figure: str | None, suffix: str) -> tuple[str, dict[str, Any]]:
+    """Return what kind of thing is saved, and which options say what is drawn of it."""
     from convtrace.render.table import RENDERERS
 
     if figure in ("receipt", "equation") or (
-        figure is None and address is not None and suffix in RENDERERS["receipt"]
+        figure is None
+        and address is not None
+        and (suffix in RENDERERS["receipt"] or suffix not in RENDERERS["trace"])
     ):
         if address is None:
             raise UsageError(
@@ -158,14 +163,14 @@ def _thing(
                 f"an equation cannot be saved as {suffix}\n"
                 "  Choose .tex or .md, or --figure receipt."
             )
-        return trace.why(address), {"figure": figure} if suffix == ".tex" and figure else {}
+        return "receipt", {"figure": figure} if suffix == ".tex" and figure else {}
     if figure == "contributions" and suffix not in _PICTURES:
         if address is None:
             raise UsageError(
                 "--figure contributions is about one number, and none was given\n"
                 "  Add its address in quotes, e.g. fc[0,8]; `convtrace summary` lists the steps."
             )
-        return trace.contributions(address), {}
+        return "split", {}
     if address is not None and (figure == "animation" or suffix in _FILMS):
         step = parse_address(address).step
         raise UsageError(
@@ -175,7 +180,7 @@ def _thing(
     if figure == "animation" and suffix in _FILMS:
         figure = None  # these are animations, whatever is said
     more = {"address": address} if address is not None else {}
-    return trace, {"figure": figure, **more} if figure is not None else more
+    return "trace", {"figure": figure, **more} if figure is not None else more
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -82,6 +82,29 @@ def output_options(function: F) -> F:
     return function
 
 
+def result_options(limit: int, what: str) -> Callable[[F], F]:
+    """Add `--output` and `--limit`.
+
+    Args:
+        limit: What is shown at most, unless the reader asks for another number.
+        what: What is counted; it follows "Show at most N".
+    """
+
+    def add(function: F) -> F:
+        function = click.option(
+            "--limit",
+            type=click.IntRange(min=1),
+            metavar="N",
+            default=limit,
+            help=f"Show at most N {what}. Default: {limit}.",
+        )(function)
+        return click.option("--output", metavar="FILE", help="Write a .npy or .json file as well.")(
+            function
+        )
+
+    return add
+
+
 def model_options(function: F) -> F:
     """Add what says which numbers the model computes with."""
     for option in (

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from convtrace.commands.options import Verb, model_options, output_options
 from convtrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from convtrace.graph import Trace
 
 _HELP = """\
 Writes a network as one HTML file that anyone can open or mail: it needs no network and no
@@ -23,8 +26,8 @@ returned.
   convtrace page torchvision.models:resnet18 --random 1,3,224,224 --step layer1.0.conv1
   convtrace page --playground
 
-MODEL is file.py:object, package.module:object, a saved trace (.convtrace), or digits, a small
-trained network that ships with convtrace.
+MODEL is file.py:object, package.module:object, an ONNX file (.onnx), a saved trace (.convtrace),
+or digits, a small trained network that ships with convtrace.
 
 With --playground the page begins with the playground, in which every setting and every number of
 a small stack of convolutions can be changed; without MODEL it is that of `convtrace demo`.
@@ -38,7 +41,6 @@ says what was left out. `convtrace serve MODEL` shows a large network whole.
     cls=Verb,
     help=_HELP,
     example="convtrace page digits --output digits.html",
-    short_help="Write a network as one page that opens offline.",
 )
 @click.argument("model", required=False)
 @model_options
@@ -90,7 +92,8 @@ def page(
         )
     from convtrace.catalog import say
     from convtrace.commands.output import choose_language, make_console
-    from convtrace.commands.run import Request, print_rows, run
+    from convtrace.commands.request import Request
+    from convtrace.commands.run import print_rows, run
     from convtrace.demo import DemoOptions, run_stack
 
     language = choose_language(lang)
@@ -118,6 +121,29 @@ def page(
     )
     size = f"{Path(file).stat().st_size / 1e6:.1f}"
     console.print(say("page.saved", language, file=file, size=size), soft_wrap=True)
+    if playground:
+        _say_unsuitable(trace, language, start=start, steps=list(steps), budget=budget)
+
+
+def _say_unsuitable(trace: Trace, lang: str, *, budget: float, **options: Any) -> None:
+    """Say on stderr why the page has no playground, where it has none."""
+    from convtrace.catalog import say
+    from convtrace.render.page.files import trace_page
+    from convtrace.render.page.playground import obstacle
+
+    def left_out() -> list[str]:
+        page = trace_page(trace, budget=round(budget * 1_000_000), **options)
+        return page.trace.left_out
+
+    found = obstacle(trace, left_out)
+    if found is None:
+        return
+    key, values = found
+    if key == "limit":
+        values["field"] = say(f"page.playground.{values['field']}", lang)
+    reason = say(f"cli.playground.{key}", lang, **values)
+    click.echo(say("cli.playground.lead", lang, reason=reason), err=True)
+    click.echo(say("cli.playground.next", lang), err=True)
 
 
 def check_page(file: str) -> None:

@@ -2,69 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from convtrace.errors import ModelError, UsageError
+from convtrace.commands.model_files import is_saved, open_saved, run_file
+from convtrace.commands.onnx_model import is_onnx
+from convtrace.commands.request import Request, Run, describe, input_rows, read_inputs
+from convtrace.errors import ModelError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from convtrace.graph import Trace
-    from convtrace.loading.arrays import Channels, Loaded, Note
+    from convtrace.loading.arrays import Loaded, Note
     from convtrace.loading.models import ModelSource
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to run.
-
-    Attributes:
-        model: Name of the model, as given.
-        files: Input files, in the order of the model's arguments.
-        shapes: Shapes of random inputs, likewise; one of the two is empty.
-        seed: Seed of random weights and inputs.
-        weights: File of weights, or None.
-        training: Whether an `nn.Module` runs in training mode.
-        channels: How images are read.
-        backward: Whether the backward pass runs as well.
-    """
-
-    model: str
-    files: tuple[str, ...] = ()
-    shapes: tuple[tuple[int, ...], ...] = ()
-    seed: int = 0
-    weights: str | None = None
-    training: bool = False
-    channels: Channels | None = None
-    backward: bool = False
-
-    def __post_init__(self) -> None:
-        if self.files and self.shapes:
-            raise UsageError(
-                "--input and --random were both given\n"
-                f"  --input {' '.join(self.files)}\n"
-                f"  --random {' '.join(','.join(map(str, shape)) for shape in self.shapes)}\n"
-                "  Give one of them; repeat it for a model of several inputs."
-            )
-        if self.channels and not self.files:
-            raise UsageError(
-                f"--{self.channels} says how an image is read, and there is none\n"
-                "  Pass one with --input FILE."
-            )
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that was made.
-
-    Attributes:
-        trace: What ran.
-        rows: What it was made from, as (catalogue key of a label, text in the reader's language).
-    """
-
-    trace: Trace
-    rows: tuple[tuple[str, str], ...]
+_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def run(request: Request, lang: str) -> Run:
@@ -78,14 +33,16 @@ def run(request: Request, lang: str) -> Run:
         ConvtraceError: Something does not fit; the message says what and what to do.
     """
     if is_saved(request.model):
-        return _opened(request, lang)
+        return open_saved(request, lang)
+    if is_onnx(request.model):
+        return run_file(request, lang)
     from convtrace.catalog import say
     from convtrace.commands.progress import Progress
     from convtrace.loading.models import parse_model
 
     source = parse_model(request.model)
     with Progress(say("cli.progress", lang, count="{count}")) as progress, source.importable():
-        given = _read_inputs(request)
+        given = read_inputs(request)
         model = source.load(request.seed)
         notes: tuple[Note, ...] = ()
         if request.weights is not None:
@@ -104,51 +61,20 @@ def run(request: Request, lang: str) -> Run:
     return Run(trace, tuple(rows))
 
 
-def is_saved(model: str) -> bool:
-    """Whether the name of a model is that of a saved trace, which brings its own numbers."""
-    return model.lower().endswith(".convtrace")
+def import_numpy(model: str) -> None:
+    """Import NumPy, for a saved trace without the threads that one receipt has no use for.
 
-
-def _opened(request: Request, lang: str) -> Run:
-    """Open a saved trace. Nothing runs, and PyTorch is not imported."""
-    from convtrace.catalog import messages, say
-    from convtrace.frontends.saved import load
-    from convtrace.loading.files import shown
-
-    options = {
-        "--input": " ".join(request.files),
-        "--random": " ".join(",".join(map(str, shape)) for shape in request.shapes),
-        "--weights": request.weights or "",
-        "--train": "" if not request.training else "given",
-        "--seed": str(request.seed) if request.seed else "",
-        "--backward": "given" if request.backward else "",
-    }
-    for option, given in options.items():
-        if given:
-            raise UsageError(
-                f"{option} does not go with a saved trace\n"
-                f"  model {shown(request.model)}, {option} {given}\n"
-                "  A saved trace holds the numbers of one run, and nothing runs again. Leave the "
-                "option out,\n  or name the model itself."
-            )
-    trace = load(request.model)
-    opened = say("saved.opened", lang, file=shown(request.model), steps=len(trace.steps))
-    rows = [("saved.row", opened)]
-    rows += [("cli.row.input", f"{v.dtype} {v.shape}") for v in trace.inputs.values()]
-    keys = [f"cli.note.{note}" for note in trace.notes]
-    rows += [("cli.row.note", say(key, lang)) for key in keys if key in messages("en")]
-    return Run(trace, tuple(rows))
-
-
-def _read_inputs(request: Request) -> list[Loaded]:
-    if not (request.files or request.shapes):
-        return []
-    from convtrace.loading.arrays import read_array
-    from convtrace.loading.inputs import random_input
-
-    files = [read_array(file, request.channels or "file") for file in request.files]
-    seeds = range(request.seed, request.seed + len(request.shapes))
-    return files + [random_input(s, seed) for s, seed in zip(request.shapes, seeds, strict=True)]
+    OpenBLAS, which NumPy brings, starts one thread for each core when it is loaded, and stops them
+    at the end. On a busy machine that takes as long as the answer. Does nothing where NumPy is
+    imported already, and where the reader has set a number of threads.
+    """
+    if not is_saved(model) or _THREADS in os.environ:
+        return
+    os.environ[_THREADS] = "1"
+    try:
+        import_module("numpy")
+    finally:
+        del os.environ[_THREADS]  # for programs that this one starts
 
 
 def _complete(request: Request, model: Any, given: list[Loaded]) -> list[Loaded]:
@@ -212,11 +138,6 @@ def _explained(error: ModelError, model: Any, inputs: list[Loaded]) -> ModelErro
     return ModelError("\n".join(lines))
 
 
-def describe(tensor: Any) -> str:
-    """Return type and shape of a tensor, e.g. `float32 (1, 3, 8, 8)`."""
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
-
-
 def _rows(
     request: Request,
     source: ModelSource,
@@ -240,12 +161,7 @@ def _rows(
         rows.append(("cli.row.weights", say("cli.weights.shipped", lang)))
     elif has_weights:
         rows.append(("cli.row.weights", say("cli.weights.made", lang, seed=request.seed)))
-    for number, loaded in enumerate(inputs):
-        if request.shapes:
-            origin = say("cli.input.random", lang, seed=request.seed + number)
-        else:
-            origin = loaded.source or say("cli.input.shipped", lang)
-        rows.append(("cli.row.input", f"{origin} · {describe(loaded.tensor)}"))
+    rows += input_rows(request, inputs, lang)
     rows += [("cli.row.note", say(key, lang, **values)) for key, values in notes]
     return rows
 

@@ -18,8 +18,8 @@ numbers that the reader looks at; nothing is loaded whole.
   convtrace serve torchvision.models:resnet50 --random 1,3,224,224
   convtrace serve net.py:Net --input photo.png --start "layer3.0.conv2[0,5,7,7]" --open
 
-MODEL is file.py:object, package.module:object, a saved trace (.convtrace), or digits, a small
-trained network that ships with convtrace.
+MODEL is file.py:object, package.module:object, an ONNX file (.onnx), a saved trace (.convtrace),
+or digits, a small trained network that ships with convtrace.
 
 The server listens on this machine only, and answers nobody without the token in the address
 that it prints. Ctrl-C stops it. For a small network, `convtrace page MODEL` writes one file
@@ -31,7 +31,6 @@ that needs no server.
     cls=Verb,
     help=_HELP,
     example="convtrace serve digits",
-    short_help="Open the page of a large network from a local server.",
 )
 @click.argument("model")
 @model_options
@@ -53,24 +52,26 @@ def serve(
     """Serve a page."""
     from convtrace.catalog import say
     from convtrace.commands.output import choose_language, make_console
-    from convtrace.commands.run import Request, print_rows, run
-    from convtrace.server import Server
+    from convtrace.commands.request import Request
+    from convtrace.commands.run import print_rows, run
+    from convtrace.server import Server, listen
 
     language = choose_language(lang)
     console = make_console(color)
-    made = run(Request(**request), language)
-    print_rows(made.rows, console, language)
-    server = Server(
-        made.trace, port=port, lang=language, start=start, title=f"convtrace: {request['model']}"
-    )
-    console.print("\n" + say("serve.open", language), soft_wrap=True)
-    console.print(f"  {server.url}", soft_wrap=True)
-    console.print(say("serve.stop", language), soft_wrap=True)
-    console.file.flush()
-    if browse:
-        import webbrowser
+    with contextlib.closing(listen(port)) as listener:  # a taken port is said before the model runs
+        made = run(Request(**request), language)
+        print_rows(made.rows, console, language)
+        title = f"convtrace: {request['model']}"
+        server = Server(made.trace, listener=listener, lang=language, start=start, title=title)
+        with server.stopped_by_interrupt():
+            console.print("\n" + say("serve.open", language), soft_wrap=True)
+            console.print(f"  {server.url}", soft_wrap=True)
+            console.print(say("serve.stop", language), soft_wrap=True)
+            console.file.flush()
+            if browse:
+                import webbrowser
 
-        webbrowser.open(server.url)
-    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how one leaves
-        server.run()
-    console.print(say("serve.stopped", language), soft_wrap=True)
+                webbrowser.open(server.url)
+            server.run()
+            console.print(say("serve.stopped", language), soft_wrap=True)
+            console.file.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from convtrace.errors import ModelError, UsageError
 
@@ -109,28 +109,11 @@ def run_side(text: str, given: Given, inputs: Sequence[Loaded], weights: str | N
 
         return Side(load(text))
     if kind == "onnx":
-        return Side(_run_onnx(Path(text), inputs))
+        from convtrace.commands.onnx_model import run_onnx
+
+        made, fitted = run_onnx(text, inputs)
+        return Side(made, tuple(note for loaded in fitted for note in loaded.notes))
     return _run_model(text, given, inputs, weights)
-
-
-def _run_onnx(path: Path, inputs: Sequence[Loaded]) -> Trace:
-    from convtrace.frontends.onnx import from_onnx
-    from convtrace.frontends.onnx_file import load_model
-    from convtrace.frontends.onnx_inputs import expected_inputs
-
-    expected = expected_inputs(load_model(path))
-    if not inputs:
-        wanted = ", ".join(f"{one.name} {one.shape}" for one in expected)
-        raise UsageError(
-            f"no input for {path}\n"
-            f"  it takes: {wanted}\n"
-            "  Pass --random SHAPE for random numbers, or --input FILE."
-        )
-    arrays = [loaded.tensor.numpy() for loaded in inputs]
-    fitted: dict[str, Any] = {}
-    for one, array in zip(expected, arrays, strict=False):
-        fitted[one.name] = array.astype(one.dtype) if array.dtype.kind == "f" else array
-    return from_onnx(path, fitted)
 
 
 def _run_model(text: str, given: Given, inputs: Sequence[Loaded], weights: str | None) -> Side:

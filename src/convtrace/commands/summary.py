@@ -20,7 +20,8 @@ multiply-accumulates and receptive field.
 
 MODEL is file.py:object, package.module:object, or digits, a small trained network that ships
 with convtrace. The object is an nn.Module, a function without arguments that makes one, or a
-function of tensors. Or MODEL is a run that was saved: name.convtrace.
+function of tensors. Or MODEL is an ONNX file (net.onnx), or a run that was saved
+(name.convtrace).
 
 To see how one number of a step came about: `convtrace why MODEL "step[0,0,0,0]"`.
 """
@@ -30,7 +31,6 @@ To see how one number of a step came about: `convtrace why MODEL "step[0,0,0,0]"
     cls=Verb,
     help=_HELP,
     example="convtrace summary digits",
-    short_help="List every step with its shape, cost and receptive field.",
 )
 @click.argument("model")
 @model_options
@@ -38,7 +38,10 @@ To see how one number of a step came about: `convtrace why MODEL "step[0,0,0,0]"
 def summary(lang: str | None, color: str, **request: Any) -> None:
     """List steps."""
     from convtrace.commands.output import choose_language, make_console
-    from convtrace.commands.run import Request, print_rows, run
+    from convtrace.commands.request import Request
+    from convtrace.commands.run import import_numpy, print_rows, run
+
+    import_numpy(request["model"])
     from convtrace.render.text.summary import print_summary
 
     language = choose_language(lang)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convtrace.address import parse_address
-from convtrace.commands.options import Verb, model_options, output_options
+from convtrace.commands.addresses import address_of, check_addresses
+from convtrace.commands.options import Verb, model_options, output_options, result_options
 
 if TYPE_CHECKING:
     from convtrace.projection import Uses
@@ -37,20 +37,12 @@ Exit status: 0; 2 for bad input.
     cls=Verb,
     help=_HELP,
     example='convtrace uses digits "input[0,0,2,3]"',
-    short_help="List every number that one number went into.",
 )
 @click.argument("model")
 @click.argument("address")
 @model_options
 @click.option("--to", metavar="STEP", help="Go on to this step, however far it is.")
-@click.option("--output", metavar="FILE", help="Write a .npy or .json file as well.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=_LIMIT,
-    help=f"Show at most N numbers, the ones that it matters most in. Default: {_LIMIT}.",
-)
+@result_options(_LIMIT, "numbers, the ones that it matters most in")
 @output_options
 def uses(
     address: str,
@@ -64,14 +56,13 @@ def uses(
     """List uses."""
     from convtrace.commands.saving import check_output, save
 
-    if "[" in address or "]" in address:
-        parse_address(address)  # before anything slow
+    check_addresses(address)
     check_output(output)
     from convtrace.catalog import say
     from convtrace.commands.output import choose_language, make_console
     from convtrace.commands.progress import Progress
-    from convtrace.commands.run import Request, print_rows, run
-    from convtrace.commands.why import address_of
+    from convtrace.commands.request import Request
+    from convtrace.commands.run import print_rows, run
     from convtrace.render.documents.answers import uses_json
     from convtrace.render.text.uses import print_uses
 

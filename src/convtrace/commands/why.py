@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convtrace.address import Address, parse_address
+from convtrace.commands.addresses import address_of, check_addresses
 from convtrace.commands.options import Verb, model_options, output_options
-from convtrace.errors import AddressError, UsageError
+from convtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,8 @@ by input channel, with a total that is checked against what PyTorch returned.
 
 MODEL is file.py:object, package.module:object, or digits, a small trained network that ships
 with convtrace. The object is an nn.Module, a function without arguments that makes one, or a
-function of tensors. Or MODEL is a run that was saved: name.convtrace.
+function of tensors. Or MODEL is an ONNX file (net.onnx), or a run that was saved
+(name.convtrace).
 
 ADDRESS is the name of a step and one position an axis, counted from 0, in quotes, since
 shells have plans of their own for brackets: conv2[0,5,3,3] is sample 0, channel 5, row 3,
@@ -53,7 +54,6 @@ Exit status: 0; 1 if a receipt does not match what PyTorch returned; 2 for bad i
     cls=Verb,
     help=_HELP,
     example='convtrace why digits "conv2[0,5,3,3]"',
-    short_help="Show every multiplication behind a number.",
 )
 @click.argument("model")
 @click.argument("addresses", nargs=-1, metavar="ADDRESS...")
@@ -102,11 +102,12 @@ def why(
         )
     if not nonfinite and not addresses:
         raise click.UsageError("Missing argument 'ADDRESS...'.", ctx)
-    for text in addresses:
-        if "[" in text or "]" in text:
-            parse_address(text)  # before anything slow
+    check_addresses(*addresses)
     from convtrace.commands.output import choose_language, make_console
-    from convtrace.commands.run import Request, print_rows, run
+    from convtrace.commands.request import Request
+    from convtrace.commands.run import import_numpy, print_rows, run
+
+    import_numpy(request["model"])
     from convtrace.render.text.receipt import print_receipt
 
     language = choose_language(lang)
@@ -152,18 +153,3 @@ def _say_nonfinite(trace: Trace, found: bool, console: Console, lang: str) -> No
     count = sum(math.prod(value.shape) for value in (*trace.inputs.values(), *trace.steps.values()))
     steps = len(trace.steps)
     console.print(say("cli.nonfinite.none", lang, count=f"{count:,}", steps=steps), soft_wrap=True)
-
-
-def address_of(trace: Trace, text: str, wanted: str = "a receipt is for one number") -> Address:
-    """Read an address; of a bare name, say which positions it has."""
-    if "[" in text or "]" in text:
-        return parse_address(text)
-    name = text.strip()
-    value = trace.inputs.get(name) or trace.parameters.get(name) or trace.step(name).value
-    last = Address(name, tuple(size - 1 for size in value.shape))
-    first = Address(name, (0,) * len(value.shape))
-    raise AddressError(
-        f"{text!r} names a whole tensor, and {wanted}\n"
-        f"  shape of {name}: {value.shape}\n"
-        f"  Add a position: {first} is its first number, {last} its last."
-    )

@@ -42,7 +42,6 @@ Exit status: 0; 2 for bad input.
     cls=Verb,
     help=_HELP,
     example="convtrace worksheet class.pdf --count 30",
-    short_help="Write exercises for paper, with answers.",
 )
 @click.argument("file")
 @click.option(

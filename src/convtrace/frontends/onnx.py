@@ -8,6 +8,7 @@ from typing import Any
 
 from convtrace.errors import NoConvolutionError
 from convtrace.frontends.onnx_file import load_model, require
+from convtrace.frontends.onnx_fused import unfused
 from convtrace.frontends.onnx_inputs import expected_inputs, match_inputs
 from convtrace.frontends.onnx_run import Run, run_model
 from convtrace.graph import Trace
@@ -59,13 +60,13 @@ def from_onnx(path: str | Path, inputs: Mapping[str, Any] | Any) -> Trace:
     require("onnxruntime")
     model = load_model(file)
     given = match_inputs(inputs, expected_inputs(model))
-    run = run_model(model, file, given)
+    run, inside = unfused(run_model(model, file, given))
 
     from convtrace.frontends.onnx_steps import CONVOLUTIONS, translate
 
     if not any(_counts(node.op, node.outputs, run, CONVOLUTIONS) for node in run.nodes):
         raise _no_convolution(file, run)
-    translated = translate(run)
+    translated = translate(run, inside)
     results = {name: run.values[name] for name in run.outputs if name in run.values}
     return Trace(
         lambda: translated.parts,

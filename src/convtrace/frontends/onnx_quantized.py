@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from convtrace.frontends.convolution_replay import replay_convolution
 from convtrace.frontends.onnx_forms import Call, Form, Replay, Tensors, Translator
 from convtrace.frontends.onnx_run import Node
-from convtrace.frontends.onnx_windows import convolution_attributes, replay_convolution
+from convtrace.frontends.onnx_windows import convolution_attributes
 from convtrace.rules.quantized import LIMITS
 from convtrace.rules.quantized_pull import along, requantize_tensor
 

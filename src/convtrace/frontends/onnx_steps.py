@@ -27,7 +27,7 @@ from convtrace.frontends.onnx_run import Node, Run
 from convtrace.frontends.onnx_windows import WINDOWS
 from convtrace.graph import Parts
 from convtrace.rules import status_of
-from convtrace.step import Step, Value
+from convtrace.step import Inside, Step, Value
 
 TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
     {**WINDOWS, **POINTWISE, **LAYERS, **MOVES, **RESAMPLING, **QUANTIZED}
@@ -65,8 +65,13 @@ class Translated:
     differing: tuple[str, ...]
 
 
-def translate(run: Run) -> Translated:
-    """Make a step of every node whose output depends on an input's numbers."""
+def translate(run: Run, inside: frozenset[str] = frozenset()) -> Translated:
+    """Make a step of every node whose output depends on an input's numbers.
+
+    Args:
+        run: The run.
+        inside: Names of values that lie inside fused nodes.
+    """
     names = _Names(run)
     values: dict[str, Value] = {}
     for name in run.inputs:
@@ -82,7 +87,8 @@ def translate(run: Run) -> Translated:
             form = _form(call)
             found = _values_of(form, run, names, values)
             step_name = names.step(node, number)
-            values[name] = Value(step_name, run.values[name])
+            made = Inside if name in inside else Value
+            values[name] = made(step_name, run.values[name])
             difference = _difference(form, found, run.values[name])
             if difference is not None:
                 differing.append(step_name)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from convtrace.frontends.convolution import canonical, pads_of
-from convtrace.frontends.onnx_forms import Call, Form, Replay, Tensors, Translator
+from convtrace.frontends.convolution_replay import replay_convolution
+from convtrace.frontends.onnx_forms import Call, Form, Tensors, Translator
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -63,66 +64,41 @@ def convolution_attributes(
         shape: Shape of the input.
         weight: Shape of the weight.
     """
-    strides, dilations = _steps(call, weight)
-    pads = explicit_pads(call, shape[2:], weight[2:], strides, dilations)
-    return _canonical(call, shape, weight, pads)
+    return _canonical(call, shape, weight, _window(call, shape[2:], weight[2:]))
 
 
-def _steps(call: Call, weight: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return strides and dilations, one for each axis of the kernel."""
-    ones = (1,) * (len(weight) - 2)
-    return call.get("strides", ones), call.get("dilations", ones)
+class _Window(NamedTuple):
+    """How a window slides: one entry for each of its axes."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: Pads
+
+
+def _window(call: Call, sizes: Sequence[int], kernel: Sequence[int]) -> _Window:
+    """Read how the window of a node slides over axes of these sizes."""
+    ones = (1,) * len(kernel)
+    strides, dilations = tuple(call.get("strides", ones)), tuple(call.get("dilations", ones))
+    pads = explicit_pads(call, sizes, kernel, strides, dilations)
+    return _Window(tuple(kernel), strides, dilations, pads)
 
 
 def _canonical(
-    call: Call, shape: tuple[int, ...], weight: tuple[int, ...], pads: Any, **more: Any
+    call: Call, shape: tuple[int, ...], weight: tuple[int, ...], window: _Window, **more: Any
 ) -> dict[str, Any]:
-    strides, dilations = _steps(call, weight)
+    kernel, strides, dilations, pads = window
     attributes, _ = canonical(
         call.node.op,
         shape,
         weight,
         stride=strides,
-        padding=pads_of(pads, weight[2:], strides, dilations),
+        padding=pads_of(pads, kernel, strides, dilations),
         dilation=dilations,
         groups=call.get("group", 1),
         **more,
     )
     return attributes
-
-
-def replay_convolution(attributes: Mapping[str, Any]) -> Replay:
-    """Return what runs a canonical convolution; one that is transposed may crop unevenly."""
-    pads, transposed = attributes["padding"], attributes["transposed"]
-    low = [a for a, _ in pads]
-    uneven = any(a != b for a, b in pads)
-
-    def replay(operands: Tensors) -> torch.Tensor:
-        x, start = operands["input"], low
-        extras = list(attributes["output_padding"])
-        if uneven and not transposed:
-            x, start = functional.pad(x, [p for pair in pads[::-1] for p in pair]), [0] * len(low)
-        if uneven and transposed:
-            start, extras = [0] * len(low), [0] * len(low)
-        y = torch.ops.aten.convolution.default(
-            x,
-            operands["weight"],
-            None if uneven and transposed else operands.get("bias"),
-            list(attributes["stride"]),
-            start,
-            list(attributes["dilation"]),
-            transposed,
-            extras,
-            attributes["groups"],
-        )
-        if uneven and transposed:
-            more = zip(pads, attributes["output_padding"], strict=True)
-            y = functional.pad(y, [p for (a, b), e in [*more][::-1] for p in (-a, e - b)])
-            if "bias" in operands:
-                y = y + operands["bias"].reshape(-1, *[1] * len(low))
-        return y
-
-    return replay
 
 
 def _convolution(call: Call) -> Form | None:
@@ -135,15 +111,14 @@ def _transposed(call: Call) -> Form | None:
     """Translate ConvTranspose; `output_shape` and `SAME` decide the pads from the sizes."""
     shape, weight = call.shape, call.array(1).shape
     axes = len(weight) - 2
-    strides, dilations = _steps(call, weight)
+    window = _window(call, shape[2:], weight[2:])
+    _, strides, dilations, pads = window
     extras = call.get("output_padding", (0,) * axes)
     mode = call.get("auto_pad", "NOTSET")
     wanted = call.get("output_shape")
     if wanted is None and mode in ("SAME_UPPER", "SAME_LOWER"):
         wanted = tuple(n * stride for n, stride in zip(shape[2:], strides, strict=True))
-    if wanted is None:
-        pads = explicit_pads(call, shape[2:], weight[2:], strides, dilations)
-    else:
+    if wanted is not None:
         found: list[tuple[int, int]] = []
         for axis, size in enumerate(wanted[-axes:]):
             extent = dilations[axis] * (weight[axis + 2] - 1) + 1
@@ -156,7 +131,8 @@ def _transposed(call: Call) -> Form | None:
         0 <= e < max(s, d) for e, s, d in zip(added, strides, dilations, strict=True)
     ):
         extras, pads = added, tuple((a, a) for a, _ in pads)
-    attributes = _canonical(call, shape, weight, pads, transposed=True, output_padding=extras)
+    window = window._replace(pads=pads)
+    attributes = _canonical(call, shape, weight, window, transposed=True, output_padding=extras)
     operands = call.operands("input", "weight", "bias")
     return Form("convolution", attributes, operands, replay_convolution(attributes))
 
@@ -165,15 +141,14 @@ def _transposed(call: Call) -> Form | None:
 
 
 def _pool_settings(call: Call) -> tuple[dict[str, Any], Pads]:
-    kernel = tuple(call.attributes["kernel_shape"])
-    axes = len(kernel)
-    strides, dilations = call.get("strides", (1,) * axes), call.get("dilations", (1,) * axes)
-    pads = explicit_pads(call, call.shape[2:], kernel, strides, dilations)
+    kernel, strides, dilations, pads = _window(
+        call, call.shape[2:], call.attributes["kernel_shape"]
+    )
     attributes: dict[str, Any] = {
         "kernel_size": kernel,
-        "stride": tuple(strides),
+        "stride": strides,
         "padding": tuple(low for low, _ in pads),
-        "dilation": tuple(dilations),
+        "dilation": dilations,
         "ceil_mode": bool(call.get("ceil_mode", 0)),
     }
     if any(low != high for low, high in pads):

@@ -207,11 +207,14 @@ def _check_initialized(modules: Mapping[str, torch.nn.Module]) -> None:
 
 def _is_compiled(part: Any) -> bool:
     """Whether a module or a function was given to `torch.compile`."""
-    return (
-        type(part).__name__ == "OptimizedModule"
-        or getattr(part, "_compiled_call_impl", None) is not None
-        or hasattr(part, "_torchdynamo_orig_callable")
-    )
+    if isinstance(part, torch.nn.Module):  # asking a module for what it lacks is slow
+        kept = vars(part)
+        return (
+            type(part).__name__ == "OptimizedModule"
+            or kept.get("_compiled_call_impl") is not None
+            or "_torchdynamo_orig_callable" in kept
+        )
+    return hasattr(part, "_torchdynamo_orig_callable")
 
 
 def _named_parts(

@@ -14,9 +14,10 @@ import torch
 
 from convtrace.arithmetic import Arithmetic, plain
 from convtrace.frontends.convolution import canonical, function_name
+from convtrace.frontends.convolution_replay import replay_convolution
 from convtrace.frontends.torch_drafts import Draft, plain_arithmetic
 from convtrace.frontends.torch_record import FunctionCall, Held, Record
-from convtrace.frontends.torch_replay import bound_arguments, positions, replay_convolution
+from convtrace.frontends.torch_replay import bound_arguments, positions
 
 KEPT = frozenset({"aten::_to_copy", "write"})
 """Operators that stay steps of their own inside a call: casts (autocast) and indirect writes."""

@@ -20,6 +20,8 @@ from typing import Any
 from convtrace.frontends.torch_backward import BackwardRecorder, Key, NodeRun, begins
 from convtrace.frontends.torch_drafts import Draft, plain_arithmetic
 from convtrace.frontends.torch_record import FunctionCall, Held, ModuleCall
+from convtrace.frontends.torch_replay import Replay
+from convtrace.frontends.torch_through import Through, through_view, through_write
 
 _READS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "convolution": {"input": ("weight",), "weight": ("input",), "bias": ()},
@@ -27,8 +29,11 @@ _READS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """By kind of the forward step and operand: what its gradient is made of, besides a gradient."""
 
-_FOLDED = frozenset({"convolution", "linear", "pad"})
+_FOLDED = frozenset({"convolution", "linear", "pad", "write"})
 """Kinds of steps that may be several operators, and so several nodes."""
+
+_WRITE, _VIEW = "CopySlices", "AsStridedBackward0"
+"""What PyTorch calls a write into a slice, and a view of a tensor that was written to."""
 
 
 @dataclass(eq=False, slots=True)
@@ -80,6 +85,7 @@ class Gradients:
         for (node, _), held in sorted(self._forward.items(), key=_key):
             self._made_at.setdefault(node, []).append(held)
         self._steps = self._steps_of_nodes(recorder)
+        self._ends = self._ends_of_writes(recorder)
         self._waiting: dict[Key, list[_Part]] = {}
         self._arrived: dict[int, Held] = {}
         self._claimed: set[int] = set()
@@ -103,6 +109,23 @@ class Gradients:
                 found[node] = step
         for node in recorder.formulas:
             found.pop(node, None)
+        names = {run.node: run.name for run in recorder.runs}
+        for run in recorder.runs:  # writes one after another, with nothing read in between
+            step = found.get(run.node)
+            if step is not None and step.kind == "write":
+                for key, _ in run.sent:
+                    if names.get(key[0]) == _WRITE and key not in self._forward:
+                        found[key[0]] = step
+        return found
+
+    def _ends_of_writes(self, recorder: BackwardRecorder) -> dict[int, list[Held]]:
+        """List the tensors that the gradient of each write went to, by `id` of its step."""
+        found: dict[int, list[Held]] = {}
+        for run in recorder.runs:
+            step = self._steps.get(run.node)
+            if step is not None and step.kind == "write":
+                targets = (self._forward.get(key) for key, _ in run.sent)
+                found.setdefault(id(step), []).extend(held for held in targets if held)
         return found
 
     # What arrives at a node ----------------------------------------------------------------------
@@ -232,6 +255,15 @@ class Gradients:
             arithmetic = _in_the_format_of(part.own, step) or arithmetic
         elif passed is not None:
             kind, operands = "gradient_passed", {"gradient": passed}
+        elif (
+            step is not None and target is not None and (step.kind == "write" or run.name == _VIEW)
+        ):
+            if through := self._through(run, step, target):
+                kind, replay = f"{through.kind}_gradient", _listed(through.replay)
+                attributes = {"of": through.of}
+                gradient = self._arrived.get(id(step.output))
+                operands = {"gradient": gradient} if gradient is not None else operands
+                operands |= through.operands
         elif step is not None and role is not None and step.replay is not None:
             steps = [step] if step.kind in _FOLDED else self._outputs(run.node)
             kind, attributes = f"{step.kind}_gradient", {**step.attributes, "of": role}
@@ -254,6 +286,15 @@ class Gradients:
                 ),
             )
         )
+
+    def _through(self, run: NodeRun, step: Draft, target: Held) -> Through | None:
+        """Say how a tensor that shares memory follows from one that its gradient goes to."""
+        if run.name == _VIEW and step.kind != "write":
+            return through_view(target, step.output)
+        ends = self._ends[id(step)]
+        if sum(held is target for held in ends) > 1:
+            return None  # in parts, and which part is which cannot be told
+        return through_write(step, target, ends, self._by_output)
 
     def _outputs(self, node: int) -> list[Draft]:
         """List the steps that are the outputs of a node, of those that a gradient arrived at."""
@@ -328,6 +369,11 @@ def _replay(steps: Sequence[Draft]) -> Callable[[Mapping[str, Any]], Any]:
         return [one(operands) for one in replays]
 
     return replay
+
+
+def _listed(replay: Replay) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what runs a step of one output again, as a list of its outputs."""
+    return lambda operands: [replay(operands)]
 
 
 def _in_the_format_of(gradient: Held, step: Draft) -> Any:

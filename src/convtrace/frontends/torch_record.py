@@ -16,9 +16,9 @@ class Held:
 
     __slots__ = ("handles", "name", "pointer", "saved", "tensor", "version")
 
-    def __init__(self, tensor: torch.Tensor) -> None:
+    def __init__(self, tensor: torch.Tensor, version: int | None = None) -> None:
         self.tensor = tensor
-        self.version = version_of(tensor)
+        self.version = version_of(tensor) if version is None else version
         self.pointer = pointer_of(tensor)
         self.saved: torch.Tensor | None = None
         self.handles: list[torch.Tensor] = [tensor]  # also those made by detach and the like

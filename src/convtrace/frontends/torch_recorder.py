@@ -49,6 +49,10 @@ _NO_CALLS = frozenset(
 """Functions that compute nothing themselves."""
 
 
+_SET_LATER = -1
+"""A version that is read when the operator has returned, as PyTorch sets it then."""
+
+
 class Recorder:
     """Records one run. Use it as a context manager, once.
 
@@ -92,6 +96,7 @@ class Recorder:
         self._guarded_storages: dict[int, list[torch.Tensor]] = {}
         self._all: list[Held] = []
         self._writers: dict[int, list[Held]] = {}
+        self._written_before: dict[int, int] = {}
         self._pending: list[Held] = []
         self._settings: dict[str, dict[str, Any]] = {}
         self._hooks: list[Any] = []
@@ -137,7 +142,9 @@ class Recorder:
 
     def _record_indirect_write(self, older: Held, now: Held) -> None:
         """Record that a tensor was overwritten through another one that shares its memory."""
-        writers = self._writers.get(storage_of(now.tensor), [])
+        # What was written before `older` was read is in it already.
+        first = self._written_before.get(id(older), 0)
+        writers = self._writers.get(storage_of(now.tensor), [])[first:]
         read = {id(held): held for held in (older, *writers)}
         record = Record(None, (), {}, read, self._module_call, self._function_call, [now])
         self.records.append(record)
@@ -290,7 +297,7 @@ class Recorder:
         if keep:
             record = Record(operator, args, kwargs, read, self._module_call, self._function_call)
             for tensor in tensors_in((result,), {}):
-                held = self._keep(Held(tensor))
+                held = self._keep(Held(tensor, _SET_LATER))
                 record.outputs.append(held)
                 self._pending.append(held)
                 if written:
@@ -330,12 +337,13 @@ class Recorder:
             self._by_storage = {}
             for held in self._all:
                 self._file(held)
-        if self._guarded != len(self._state.tensors()):
+        if self._guarded != self._state.count:
             self._guard()
         for guarded in self._guarded_storages.pop(storage, ()):
             self.hold(guarded)
         for held in self._by_storage.pop(storage, ()):
             held.saved = _copy(held.tensor)
+            self._written_before[id(held)] = len(self._writers.get(storage, ()))
             self._first_saved.setdefault(id(held.tensor), held)
             for handle in held.handles:
                 self._overwritten[id(handle)] = held
@@ -382,5 +390,4 @@ class _Dispatch(TorchDispatchMode):
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        return tensor.detach().clone()
+    return tensor.detach().clone()

@@ -102,33 +102,6 @@ def replay_operator(record: Record, number: int) -> Replay | None:
     return replay
 
 
-def replay_convolution(attributes: Mapping[str, Any]) -> Replay:
-    """Return what runs a canonical convolution again, whichever operator it came from."""
-
-    def replay(operands: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        x = operands["input"]
-        batched = x if attributes["batched"] else x.unsqueeze(0)
-        pads, extras = attributes["padding"], attributes["output_padding"]
-        low = [a for a, _ in pads]
-        if any(a != b for a, b in pads):
-            batched = torch.nn.functional.pad(batched, [p for pair in pads[::-1] for p in pair])
-            low = [0] * len(pads)
-        y = torch.ops.aten.convolution.default(
-            batched,
-            operands["weight"],
-            operands.get("bias"),
-            list(attributes["stride"]),
-            low,
-            list(attributes["dilation"]),
-            attributes["transposed"],
-            list(extras),
-            attributes["groups"],
-        )
-        return y if attributes["batched"] else y.squeeze(0)
-
-    return replay
-
-
 def positions(held: Held, offset: int) -> torch.Tensor:
     """Number the elements of a tensor, in float64 (which every operator takes)."""
     shape = held.data.shape

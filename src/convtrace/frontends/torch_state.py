@@ -123,6 +123,11 @@ class Unchanged:
             if contents
         }
 
+    @property
+    def count(self) -> int:
+        """Number of the tensors that `tensors` lists."""
+        return len(self._tensors)
+
     def tensors(self) -> list[torch.Tensor]:
         """List the parameters, buffers and gradients of the watched modules."""
         return [known.tensor for known in self._tensors.values()]

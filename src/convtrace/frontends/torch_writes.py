@@ -79,6 +79,15 @@ def _layout(held: Held) -> _Layout:
     return int(tensor.storage_offset()), tuple(held.data.shape), tensor.stride()
 
 
+def cells_of(held: Held) -> NDArray[np.int64]:
+    """Return the memory cell of every position of a tensor, counted from where its memory begins.
+
+    Raises:
+        RuntimeError: The tensor has no memory of its own.
+    """
+    return _cells(*_layout(held))
+
+
 def _cells(first: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the memory cell of every position."""
     cells = np.full(shape, first, dtype=np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import stat
 import struct
@@ -65,6 +64,8 @@ def shown(path: str | Path) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """Return up to three of `names` that look like `name`, best first."""
+    import difflib
+
     return difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
 
 

@@ -24,9 +24,9 @@ BUILTIN = {"digits": ("convtrace.models.digits", "digits", "digit")}
 """Models that ship with convtrace: module, function that makes it, function that makes an input."""
 
 FORMS = (
-    "A model is file.py:object, package.module:object, or the built-in digits;\n"
-    "  the object is an nn.Module, a function without arguments that makes one, or a function of "
-    "tensors."
+    "A model is file.py:object, package.module:object, an ONNX file (.onnx), a saved trace "
+    "(.convtrace),\n  or the built-in digits; the object is an nn.Module, a function without "
+    "arguments that makes one,\n  or a function of tensors."
 )
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")

@@ -10,33 +10,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.setup import Setup
-from convtrace.mismatch.computing.stages import Add
+from convtrace.mismatch.computing.stages import Act, Add
 from convtrace.mismatch.computing.whole import whole
 from convtrace.mismatch.report import Apart
-from convtrace.mismatch.search.search import Found, applied
+from convtrace.mismatch.search.sample import anywhere
+from convtrace.mismatch.search.search import Changes, alike, applied
 
 Array = NDArray[Any]
 
+LARGE = 2**16
+"""Weights from which on an input is tried on a few elements first."""
 
-def apart(base: Setup, found: Sequence[Found]) -> Apart | None:
-    """Make an input on which every explanation gives another output.
 
-    First inputs for the layer's own weights are tried, from a single 1 among zeros on; then small
-    whole numbers as weights too, where the layer's are to blame, as those of a symmetric kernel.
+def apart(base: Setup, explanations: Sequence[Changes]) -> Apart | None:
+    """Make an input on which explanations give other outputs, as many of them as can be.
+
+    First inputs for the layer's own weights are tried, from a single 1 among zeros on, and three
+    samples in place of one; then small whole numbers as weights too, where the layer's are to
+    blame, as those of a symmetric kernel; last, several channels in the place of one.
 
     Returns:
         The input, the right output, and that of each explanation; None where none was found.
     """
     best: tuple[int, Setup, list[Array], Array, bool] | None = None
     for setup, own in _inputs(base):
-        outputs = [_output(setup, one) for one in found]
+        if base.weight.size > LARGE and not _tells(
+            setup, explanations, best[0] if best else 1
+        ):
+            continue
+        outputs = [_output(setup, changes) for changes in explanations]
         if any(o is None for o in outputs):
             continue
         rows = [o for o in outputs if o is not None]
-        count = len({_key(o) for o in rows})
+        count = max(groups(rows)) + 1
         if best is None or count > best[0]:
             best = (count, setup, rows, whole(setup).values, own)
-        if count == len(found):
+        if count == len(explanations):
             break
     if best is None or best[0] < 2:
         return None
@@ -47,16 +56,45 @@ def apart(base: Setup, found: Sequence[Found]) -> Apart | None:
         bias=None if own else setup.bias,
         expected=expected,
         outputs=tuple(rows),
+        channels=setup.weight.shape != base.weight.shape,
     )
 
 
-def _key(array: Array) -> bytes:
-    with np.errstate(all="ignore"):
-        return np.round(array, 9).tobytes()
+def groups(outputs: Sequence[Array]) -> list[int]:
+    """Number outputs, those that are equal up to rounding alike.
+
+    Example:
+        >>> groups([np.array([1.0]), np.array([2.0]), np.array([1.0 + 1e-15])])
+        [0, 1, 0]
+    """
+    first: list[Array] = []
+    numbers: list[int] = []
+    for output in outputs:
+        at = next((n for n, other in enumerate(first) if alike(output, other)), len(first))
+        if at == len(first):
+            first.append(output)
+        numbers.append(at)
+    return numbers
 
 
-def _output(setup: Setup, one: Found) -> Array | None:
-    changed = applied(setup, one.changes)
+def _tells(setup: Setup, explanations: Sequence[Changes], least: int) -> bool:
+    """Whether a few elements tell more explanations apart; only where nearly all inputs count."""
+    if 2 * np.count_nonzero(setup.x) < setup.x.size:
+        return False
+    rows: list[Array] = []
+    for changes in explanations:
+        changed = applied(setup, changes)
+        if changed is None:
+            return True
+        try:
+            rows.append(changed.sample(anywhere(changed.shape, 6, seed=4)).values)
+        except (IndexError, ValueError):
+            return True
+    return len(set(groups(rows))) > least
+
+
+def _output(setup: Setup, changes: Changes) -> Array | None:
+    changed = applied(setup, changes)
     if changed is None:
         return None
     try:
@@ -72,15 +110,35 @@ def _inputs(base: Setup) -> Iterator[tuple[Setup, bool]]:
         shape = (1, base.channels_in, *(s + more for s in sizes))
         for x in _numbers(shape):
             yield _with(base, x, base.weight, base.bias), True
+    shape = (3, base.channels_in, *(s + 2 for s in sizes))
+    yield _with(base, list(_numbers(shape))[-1], base.weight, base.bias), True
     counted = np.arange(1.0, base.weight.size + 1).reshape(base.weight.shape)
     bias = None if base.bias is None else np.arange(1.0, base.bias.size + 1)
     for more in (0, 1, 2):
         shape = (1, base.channels_in, *(s + more for s in sizes))
         for x in _numbers(shape):
             yield _with(base, x, counted, bias), False
-    shape = (2, base.channels_in, *(s + 2 for s in sizes))
+    shape = (3, base.channels_in, *(s + 2 for s in sizes))
     yield _with(base, list(_numbers(shape))[-1], counted, bias), False
     yield base.but(weight=counted, bias=bias, stages=_stages(base, bias)), False
+    if (wider := _wider(base)) is not None:
+        shape = (1, wider.channels_in, *(s + 1 for s in sizes))
+        yield _with(wider, list(_numbers(shape))[-1], wider.weight, wider.bias), False
+
+
+def _wider(base: Setup) -> Setup | None:
+    """Return a layer of several channels in the place of one, which hides their order."""
+    channels = base.weight.shape[:2]
+    if base.groups > 1 or 1 not in channels:
+        return None
+    if not all(isinstance(stage, (Add, Act)) for stage in base.stages):
+        return None  # what follows has numbers for the channels that there are
+    shape = (*(max(count, 3) for count in channels), *base.kernel)
+    weight = np.arange(1.0, math.prod(shape) + 1).reshape(shape)
+    out = shape[1] if base.transposed else shape[0]
+    bias = None if base.bias is None else np.arange(1.0, out + 1)
+    read = shape[0 if base.transposed else 1]
+    return base.but(weight=weight, bias=bias, x=np.zeros((1, read, *base.x.shape[2:])))
 
 
 def _smallest(base: Setup) -> tuple[int, ...]:

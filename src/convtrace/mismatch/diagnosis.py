@@ -10,28 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.exact import FORMATS
-from convtrace.mismatch.apart import apart
 from convtrace.mismatch.causes import candidates
-from convtrace.mismatch.computing.stages import Norm, Sums
+from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import linear_whole, whole
 from convtrace.mismatch.judging.elements import Compared, compared
 from convtrace.mismatch.judging.judgement import judged
 from convtrace.mismatch.judging.spread import MARGIN
+from convtrace.mismatch.naming import named
 from convtrace.mismatch.pattern import pattern
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Cause, Report
 from convtrace.mismatch.search.fits import fitted
-from convtrace.mismatch.search.precision import arithmetic_of, fitting, possible
-from convtrace.mismatch.search.search import Found, Judge, Search, is_long
+from convtrace.mismatch.search.judge import Judge, is_long
+from convtrace.mismatch.search.precision import (
+    arithmetic_of,
+    fitting,
+    lower,
+    possible,
+    rounds_everywhere,
+)
+from convtrace.mismatch.search.sample import anywhere
+from convtrace.mismatch.search.search import Found, Search
 from convtrace.mismatch.search.shapes import misshapen, other_settings
 
 Array = NDArray[Any]
 
-BLATANT = 4.0
-"""Times its bound that an element has to be off for a float32 reference to tell."""
+ENOUGH = 64
+"""Right elements that tell which arithmetic ran."""
 
-ENOUGH = 10.0
-"""Bits of evidence from which on a cause is proved and no chance hit."""
+FEW = 24
+"""Elements of a long output that are looked at before all of them are."""
 
 
 def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
@@ -43,17 +51,14 @@ def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
 def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
     if problem.observed.shape != problem.setup.shape:
         return misshapen(problem, tick, diagnose)
-    long = is_long(problem.observed, problem.arithmetic, problem.count)
-    linear = linear_whole(problem.setup, narrow=long)
+    linear = linear_whole(problem.setup, narrow=_surely_wrong(problem))
     sums = whole(problem.setup, linear)
-    found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
-    if long and not float(found.ratio.max()) > BLATANT:
-        linear = replace(linear, values=linear_whole(problem.setup).values)
-        sums = whole(problem.setup, linear)
-        found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
+    found = _compared(problem, sums)
     report, wrong = judged(problem, sums, found)
     tick()
-    if report.verdict == "mismatch" and (flushed := _flushed(problem, linear, wrong)) is not None:
+    if report.verdict == "mismatch" and (
+        flushed := _flushed(problem, linear, wrong, found)
+    ) is not None:
         return flushed
     if (shaken := _shaken(problem, report, found)) is not None:
         return shaken
@@ -67,14 +72,37 @@ def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
     return explained(problem, report, wrong, found, linear, tick)
 
 
-def _flushed(problem: Problem, linear: Sums, wrong: Array) -> Report | None:
+def _surely_wrong(problem: Problem) -> bool:
+    """Whether a few elements prove a long output wrong, so that float32 will do for the rest."""
+    if not is_long(problem.observed, problem.arithmetic, problem.count):
+        return False
+    at = anywhere(problem.observed.shape, FEW, seed=9)
+    few = compared(
+        problem.observed[at],
+        problem.setup.sample(at),
+        problem.arithmetic,
+        problem.count,
+        problem.stored,
+    )
+    return float(few.ratio.max()) > 1
+
+
+def _compared(problem: Problem, sums: Sums) -> Compared:
+    return compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
+
+
+def _flushed(problem: Problem, linear: Sums, wrong: Array, right: Compared) -> Report | None:
     """Report an output whose only fault is that subnormal numbers were flushed to zero."""
     assumed = problem.arithmetic
     if assumed is None or assumed.flushes:
         return None
     least = max(FORMATS[name].smallest_exponent for name in (assumed.accumulate, assumed.result))
-    furthest = np.abs(problem.observed[wrong])
-    if not (furthest <= problem.count * 2.0**least).all():
+    most = problem.count * 2.0**least
+    first = int(np.argmax(wrong))
+    either = max(abs(float(row.reshape(-1)[first])) for row in (problem.observed, right.values))
+    if not (wrong.any() and either <= 4 * most):
+        return None
+    if not (np.abs(problem.observed[wrong]) <= most).all():
         return None
     ran = replace(assumed, flushes=True)
     other = problem.but(arithmetic=ran)
@@ -109,9 +137,10 @@ def explained(
         # Every element is inside its bound, but together they are further out than rounding goes.
         badness = np.abs(right.quotient) / judge.limit
         wrong = badness > 0.5 * badness.max()
-    usable = problem.observed[wrong & np.isfinite(problem.observed)]
-    same = usable.size > 1 and bool((problem.observed == usable[0]).all())
-    if not usable.size or same:
+    usable = wrong if right.finite else wrong & np.isfinite(problem.observed)
+    observed = problem.observed.reshape(-1)
+    same = np.count_nonzero(usable) > 1 and bool((observed == observed[0]).all())
+    if not usable.any() or same:
         # NaN everywhere, or one number: what made it left no trace in it.
         return replace(report, pattern=pattern(problem.setup, right, wrong))
     search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual)
@@ -134,7 +163,9 @@ def explained(
     found = search.verify(search.pairs(listed))
     if found:
         return _named(problem, report, found, search)
-    lower = _in_lower_precision(problem, listed, wrong, badness, tick)
+    lower = None
+    if hidden or not _holds(right, wrong, judge.limit):
+        lower = _in_lower_precision(problem, listed, wrong, badness, tick)
     if lower is not None:
         return lower
     if _transformed(problem, right, linear):
@@ -157,17 +188,9 @@ def _again(problem: Problem, arithmetic: Any, linear: Sums) -> Compared:
 
 def _named(problem: Problem, report: Report, found: list[Found], search: Search) -> Report:
     """Put what was found into the report."""
-    alone = len(found) == 1
-    explanations = tuple(
-        tuple(
-            Cause(change.id, change.parameters, proved=alone and _proves(one, change.id))
-            for change in one.changes
-        )
-        for one in found
-    )
-    report = replace(report, verdict="mismatch", explanations=explanations)
-    if not alone:
-        report = replace(report, apart=apart(search.base, found))
+    names = named(found, search.base)
+    report = names.into(replace(report, verdict="mismatch"))
+    explanations = names.explanations
     rounds = [
         all(c.id in ("precision.operands", "precision.result") for c in causes)
         for causes in explanations
@@ -179,19 +202,18 @@ def _named(problem: Problem, report: Report, found: list[Found], search: Search)
         sums = whole(problem.setup, linear)
         again, _ = judged(problem.but(arithmetic=ran), sums, _again(problem, ran, linear))
         if again.verdict != "mismatch":
-            return replace(again, verdict="rounding", explanations=explanations, apart=report.apart)
+            return names.into(replace(again, verdict="rounding"))
         return replace(report, verdict="rounding", arithmetic=ran)
     return report
 
 
-def _proves(found: Found, id_: str) -> bool:
-    """Whether nothing but this cause can have made the output.
-
-    Where the reference has a norm, a factor and a shift for each channel are what any mistake in
-    that norm looks like, so that to have fitted them proves nothing.
-    """
-    fits = id_ == "output.by_channel" and any(isinstance(s, Norm) for s in found.setup.stages)
-    return found.tight and found.bits >= ENOUGH and not fits
+def _holds(right: Compared, wrong: Array, limit: float) -> bool:
+    """Whether many right elements spread as the arithmetic says, so that no lower one ran."""
+    quotient = right.quotient[~wrong]
+    quotient = quotient[quotient != 0]  # zeros behind a ReLU are right in any arithmetic
+    if quotient.size < max(ENOUGH, wrong.size // 20):
+        return False
+    return float(np.mean(np.abs(quotient) <= 2 * limit)) >= 0.9
 
 
 def _in_lower_precision(
@@ -201,10 +223,13 @@ def _in_lower_precision(
     badness: Array,
     tick: Callable[[], None],
 ) -> Report | None:
-    """Look for single causes in an output that was computed in a lower precision as well."""
-    from convtrace.mismatch.search.precision import lower, operands
+    """Look for single causes in an output that was summed in a lower precision as well.
 
-    for ran in (*lower(problem), *operands(problem)):
+    Operands in a lower precision are not tried here: how they were rounded is a candidate, so that
+    the pair of it and a cause was tried before. The bound of such an arithmetic alone would hide
+    every second mistake that is smaller than it.
+    """
+    for ran in lower(problem):
         other = problem.but(arithmetic=ran)
         linear = linear_whole(other.setup)
         sums = whole(other.setup, linear)
@@ -216,7 +241,7 @@ def _in_lower_precision(
         search = Search(other.setup, judge, bad, right.ratio, tick, linear, right.residual)
         usual = [c for c in listed if not c.id.startswith("precision.")]
         found = search.verify(search.singles(usual))
-        if found:
+        if found and rounds_everywhere(other, found[0].setup):
             return _named(other.but(explicit=True), report, found, search)
     return None
 

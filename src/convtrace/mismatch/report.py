@@ -24,7 +24,7 @@ class Cause:
         id: What it is, e.g. `kernel.flipped`; the text of it is `diff.cause.<id>` in the catalogue.
         parameters: What it is exactly, e.g. `{"axes": "rows"}`.
         proved: Whether it reproduces every element of the observed output within the bound, and
-            nothing else that was tried does.
+            nothing else that was tried does, by whatever name.
         share: Share of the elements that it reproduces, 0 to 1.
     """
 
@@ -46,13 +46,16 @@ class Spread:
         mean: Mean of that quotient: what pulls in one direction.
         expected: The size that adding the same terms one after the other gives at most, in this
             arithmetic; simulated on a sample.
-        usual: Whether `size` is no larger than rounding explains.
+        usual: Whether rounding explains `size`, and nothing drifts.
+        drift: Share of the values that all residuals have in common, where rounding cannot be what
+            made it; 0 where there is none.
     """
 
     size: float
     mean: float
     expected: float
     usual: bool
+    drift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Apart:
         bias: Bias to use with it, or None.
         expected: The right output.
         outputs: What the output is under each explanation, in the order of `explanations`.
+        channels: Whether the weights have more channels than the layer's: one hides an order.
     """
 
     x: Any
@@ -102,10 +106,50 @@ class Apart:
     bias: Any
     expected: Any
     outputs: tuple[Any, ...]
+    channels: bool = False
+
+
+class Written:
+    """What can be written: every report, of one convolution or of two networks."""
+
+    def text(self, lang: str | None = None) -> str:
+        """Write it as plain text.
+
+        Args:
+            lang: `en` or `ko`; None takes the locale's.
+        """
+        raise NotImplementedError
+
+    def save(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        lang: str | None = None,
+        theme: str = "light",
+        **options: Any,
+    ) -> None:
+        """Write the report to a file; its suffix picks the form: `.txt`, `.json` or `.html`.
+
+        Args:
+            file: Name of the file.
+            lang: `en` or `ko`; None takes the locale's.
+            theme: `light` or `dark`.
+            **options: Further options of that form.
+
+        Raises:
+            UsageError: There is no such form, or it has no such option; the message lists them.
+            FileError: The file could not be written; what was there before is unchanged.
+        """
+        from convtrace.render.table import save
+
+        save("report", self, file, lang=lang, theme=theme, **options)
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Written):
     """What `ct.diff` found.
 
     Attributes:
@@ -114,6 +158,10 @@ class Report:
             lean further than rounding does. `nonfinite`: NaN or infinity, explained by its terms.
         explanations: Each explains the observed output alone; simplest first. One cause, or
             several that act together.
+        functions: Which function each explanation computes, counted from 0. Those of one number
+            are one function under several names: no input of this layer can tell them apart.
+        proved: Whether exactly one function was found that makes the observed output, on evidence
+            that rules out chance. It may have several names; each cause is proved if it has one.
         worst: Receipts of the elements that are furthest out, by ratio to their bound.
         inside: Share of the elements inside their bound, 0 to 1; NaN where shapes do not agree.
         count: Number of elements.
@@ -122,7 +170,7 @@ class Report:
         tolerance: What to test with; None where nothing could be compared.
         spread: The judgement of all elements together; None for integers.
         pattern: What the residual looks like, where no cause was found.
-        apart: What would tell the explanations apart, where there are several.
+        apart: What would tell explanations apart, where they compute several functions.
         settings: Hyperparameters of the reference that was compared with.
         found: Names of those that were not given and were searched for.
         shape: Shape of the observed output.
@@ -148,9 +196,15 @@ class Report:
     expected_shape: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
     name: str = ""
+    functions: tuple[int, ...] = ()
+    proved: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+        if len(self.functions) != len(self.explanations):
+            object.__setattr__(self, "functions", tuple(range(len(self.explanations))))
+        if len(self.explanations) == 1 and all(cause.proved for cause in self.causes):
+            object.__setattr__(self, "proved", True)
 
     @property
     def causes(self) -> tuple[Cause, ...]:
@@ -170,6 +224,11 @@ class Report:
         return len(self.explanations) > 1
 
     @property
+    def same(self) -> bool:
+        """Whether several explanations fit that are one function under several names."""
+        return len(set(self.functions)) == 1 < len(self.explanations)
+
+    @property
     def ok(self) -> bool:
         """Whether the output is right: `exact`, `rounding`, or NaN and infinity as they must be."""
         return self.verdict != "mismatch"
@@ -183,33 +242,6 @@ class Report:
         from convtrace.render.text.diff import report_text
 
         return report_text(self, lang)
-
-    def save(
-        self,
-        file: str | os.PathLike[str],
-        *,
-        lang: str | None = None,
-        theme: str = "light",
-        **options: Any,
-    ) -> None:
-        """Write the report to a file; its suffix picks the form, e.g. `report.json`.
-
-        Args:
-            file: Name of the file.
-            lang: `en` or `ko`; None takes the locale's.
-            theme: `light` or `dark`.
-            **options: Further options of that form.
-
-        Raises:
-            UsageError: There is no such form, or it has no such option; the message lists them.
-            FileError: The file could not be written; what was there before is unchanged.
-        """
-        from convtrace.render.table import save
-
-        save("report", self, file, lang=lang, theme=theme, **options)
-
-    def __str__(self) -> str:
-        return self.text()
 
     def __repr__(self) -> str:
         named = " or ".join(" + ".join(c.id for c in causes) for causes in self.explanations)

@@ -94,3 +94,15 @@ def name(text: str | Address) -> str:
         conv1 a\x1b[2Jb
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def kind_name(kind: str) -> str:
+    """Write the kind of a step: PyTorch's internal names as people know them.
+
+    Example:
+        >>> kind_name("max_pool2d_with_indices"), kind_name("native_batch_norm")
+        ('max_pool2d', 'batch_norm')
+    """
+    if kind.startswith("scaled_dot_product"):
+        return "attention"
+    return name(kind.removeprefix("native_").removesuffix("_with_indices"))

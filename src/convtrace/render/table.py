@@ -92,6 +92,9 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 )
 """Packages that a renderer may need, and the extra of convtrace that brings each."""
 
+PACKAGES: Mapping[str, str] = MappingProxyType({"PIL": "pillow", "resvg_py": "resvg-py"})
+"""Names that packages are installed by, where they are imported by another one."""
+
 
 def save(
     kind: str,
@@ -164,10 +167,25 @@ def renderer(kind: str, suffix: str) -> Renderer:
         raise missing(suffix, error) from error
 
 
+def check(kind: str, suffix: str, options: Mapping[str, Any]) -> None:
+    """Raise, before anything slow, if a kind of thing cannot be saved so.
+
+    Args:
+        kind: As for `save`.
+        suffix: Suffix of the file.
+        options: Options of the renderer.
+
+    Raises:
+        UsageError: No renderer has this suffix, or it has no such option; the message lists them.
+        MissingDependencyError: The renderer needs a package that is not installed.
+    """
+    _accepted(renderer(kind, suffix), kind, suffix, options)
+
+
 def missing(what: str, error: ImportError) -> MissingDependencyError:
     """Say which package is missing, and how to install it."""
-    package = (error.name or "").split(".")[0]
-    extra = EXTRAS.get(package)
+    imported = (error.name or "").split(".")[0]
+    extra, package = EXTRAS.get(imported), PACKAGES.get(imported, imported)
     command = f'pip install "convtrace[{extra}]"' if extra else f"pip install {package}"
     return MissingDependencyError(
         f"{what} needs the package {package or error}, which is not installed\n  {command}"

@@ -11,28 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from convtrace.receipt import Receipt
-from convtrace.rules import (
-    again,
-    attention,
-    backward,
-    blends,
-    constants,
-    conv,
-    conv_backward,
-    conv_uses,
-    gemm,
-    linear,
-    moves,
-    norm,
-    pointwise,
-    quantized,
-    quantized_pull,
-)
-from convtrace.rules.pulling import DependentsOf, Pull
 from convtrace.step import Status, Step
+
+if TYPE_CHECKING:
+    from convtrace.rules.pulling import DependentsOf, Pull
 
 Why = Callable[[Step, tuple[int, ...], str], Receipt | None]
 """Explains one number of a step; None where that cannot be told after all."""
@@ -42,73 +30,116 @@ Why = Callable[[Step, tuple[int, ...], str], Receipt | None]
 class Rule:
     """What is known of a kind of step.
 
+    Functions are named as `file.function` of this folder, and a file is imported when the first of
+    its functions is asked for: one number of a saved trace needs one file of twenty.
+
     Attributes:
         status: What a receipt can say of it.
-        why: Explains one number; None where the step is shown as a formula.
-        pull: Pulls a cotangent through the whole step; None where the walk stops.
-        uses: Lists where an operand number went; None leaves it to the pull, turned round.
+        explaining: Name of `why`; None where the step is shown as a formula.
+        pulling: Name of `pull`; None where the walk stops.
+        listing: Name of `uses`; None leaves it to the pull, turned round.
     """
 
     status: Status
-    why: Why | None = None
-    pull: Pull | None = None
-    uses: DependentsOf | None = None
+    explaining: str | None = None
+    pulling: str | None = None
+    listing: str | None = None
+
+    @property
+    def why(self) -> Why | None:
+        """Explains one number; None where the step is shown as a formula."""
+        return _function(self.explaining)
+
+    @property
+    def pull(self) -> Pull | None:
+        """Pulls a cotangent through the whole step; None where the walk stops."""
+        return _function(self.pulling)
+
+    @property
+    def uses(self) -> DependentsOf | None:
+        """Lists where an operand number went; None leaves it to the pull, turned round."""
+        return _function(self.listing)
 
 
-MOVE = Rule("selects", moves.why, moves.pull)
+@cache
+def _function(name: str | None) -> Any:
+    if name is None:
+        return None
+    file, function = name.split(".")
+    return getattr(import_module(f"convtrace.rules.{file}"), function)
+
+
+_CONSTANTS = (
+    "fill zero zeros_like ones_like full_like rand_like randn_like randint_like new_zeros new_ones "
+    "new_full"
+).split()
+"""Kinds whose operands lend their shape only; the value of `fill` may be a computed number."""
+
+_ATTENTION = tuple(
+    f"scaled_dot_product_{way}"
+    for way in (
+        "flash_attention_for_cpu",
+        "flash_attention",
+        "efficient_attention",
+        "cudnn_attention",
+    )
+)
+"""Kinds that compute `softmax(scale·Q·Kᵀ + mask)·V` in one operator."""
+
+MOVE = Rule("selects", "moves.why", "moves.pull")
 """The rule of every step that only moves numbers."""
 
-_GATE = Rule("gates", pointwise.why_gate, pointwise.pull_gate)
-_AGAIN = Rule("linear", again.why, again.pull)
-_SELECT = Rule("selects", again.why, again.pull)
-_PRODUCT = Rule("gates", linear.why_product, linear.pull_product)
+_GATE = Rule("gates", "pointwise.why_gate", "pointwise.pull_gate")
+_AGAIN = Rule("linear", "again.why", "again.pull")
+_SELECT = Rule("selects", "again.why", "again.pull")
+_PRODUCT = Rule("gates", "linear.why_product", "linear.pull_product")
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "convolution": Rule("linear", conv.why, conv.pull, conv_uses.uses),
-        "linear": Rule("linear", linear.why, linear.pull, linear.uses),
-        "add": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
-        "sub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
-        "rsub": Rule("linear", pointwise.why_sum, pointwise.pull_sum),
-        "mul": Rule("gates", pointwise.why_product, pointwise.pull_product),
-        "div": Rule("gates", pointwise.why_quotient, pointwise.pull_quotient),
-        "max_pool2d_with_indices": Rule("selects", again.why, again.pull_max_pool),
-        "relu": Rule("gates", pointwise.why_relu, pointwise.pull_relu),
-        "native_batch_norm": Rule("linear", norm.why_batch_norm, norm.pull_batch_norm),
-        "native_layer_norm": Rule("gates", norm.why_own_statistics, norm.pull_layer_norm),
-        "native_group_norm": Rule("gates", norm.why_own_statistics, norm.pull_group_norm),
+        "convolution": Rule("linear", "conv.why", "conv.pull", "conv_uses.uses"),
+        "linear": Rule("linear", "linear.why", "linear.pull", "linear.uses"),
+        "add": Rule("linear", "pointwise.why_sum", "pointwise.pull_sum"),
+        "sub": Rule("linear", "pointwise.why_sum", "pointwise.pull_sum"),
+        "rsub": Rule("linear", "pointwise.why_sum", "pointwise.pull_sum"),
+        "mul": Rule("gates", "pointwise.why_product", "pointwise.pull_product"),
+        "div": Rule("gates", "pointwise.why_quotient", "pointwise.pull_quotient"),
+        "max_pool2d_with_indices": Rule("selects", "again.why", "again.pull_max_pool"),
+        "relu": Rule("gates", "pointwise.why_relu", "pointwise.pull_relu"),
+        "native_batch_norm": Rule("linear", "norm.why_batch_norm", "norm.pull_batch_norm"),
+        "native_layer_norm": Rule("gates", "norm.why_own_statistics", "norm.pull_layer_norm"),
+        "native_group_norm": Rule("gates", "norm.why_own_statistics", "norm.pull_group_norm"),
         **dict.fromkeys(["mm", "bmm", "addmm"], _PRODUCT),
-        "gemm": Rule("gates", gemm.why_gemm, gemm.pull_gemm),
-        "matmul": Rule("gates", gemm.why_matmul, gemm.pull_matmul),
-        "add_n": Rule("linear", gemm.why_add_n, gemm.pull_add_n),
-        "convolution_gradient": Rule("linear", conv_backward.why),
-        "linear_gradient": Rule("linear", backward.why_linear),
-        "gradient_start": Rule("linear", backward.why_start),
-        "gradient_passed": Rule("selects", backward.why_passed),
-        "gradient_sum": Rule("linear", gemm.why_add_n),
+        "gemm": Rule("gates", "gemm.why_gemm", "gemm.pull_gemm"),
+        "matmul": Rule("gates", "gemm.why_matmul", "gemm.pull_matmul"),
+        "add_n": Rule("linear", "gemm.why_add_n", "gemm.pull_add_n"),
+        "convolution_gradient": Rule("linear", "conv_backward.why"),
+        "linear_gradient": Rule("linear", "backward.why_linear"),
+        "gradient_start": Rule("linear", "backward.why_start"),
+        "gradient_passed": Rule("selects", "backward.why_passed"),
+        "gradient_sum": Rule("linear", "gemm.why_add_n"),
         "resize": _AGAIN,
         "erf": _GATE,
         **dict.fromkeys(
             ["qlinear_conv", "qlinear_matmul"],
-            Rule("gates", quantized.why_qlinear, quantized_pull.pull_product),
+            Rule("gates", "quantized.why_qlinear", "quantized_pull.pull_product"),
         ),
         **dict.fromkeys(
             ["conv_integer", "matmul_integer"],
-            Rule("linear", quantized.why_integer, quantized_pull.pull_product),
+            Rule("linear", "quantized.why_integer", "quantized_pull.pull_product"),
         ),
-        "qdq_conv": Rule("gates", quantized.why_qdq, quantized_pull.pull_quantize),
-        "quantize_linear": Rule("gates", quantized.why_quantize, quantized_pull.pull_quantize),
+        "qdq_conv": Rule("gates", "quantized.why_qdq", "quantized_pull.pull_quantize"),
+        "quantize_linear": Rule("gates", "quantized.why_quantize", "quantized_pull.pull_quantize"),
         "dequantize_linear": Rule(
-            "linear", quantized.why_dequantize, quantized_pull.pull_dequantize
+            "linear", "quantized.why_dequantize", "quantized_pull.pull_dequantize"
         ),
         **dict.fromkeys(
-            ["addcmul", "addcdiv"], Rule("gates", blends.why_addcmul, blends.pull_addcmul)
+            ["addcmul", "addcdiv"], Rule("gates", "blends.why_addcmul", "blends.pull_addcmul")
         ),
-        "lerp": Rule("gates", blends.why_lerp, blends.pull_lerp),
-        "glu": Rule("gates", blends.why_glu, blends.pull_glu),
-        "prod": Rule("gates", blends.why_prod, blends.pull_prod),
-        **dict.fromkeys(constants.KINDS, Rule("linear", constants.why, constants.pull)),
-        **dict.fromkeys(attention.KINDS, Rule("gates", attention.why, attention.pull)),
+        "lerp": Rule("gates", "blends.why_lerp", "blends.pull_lerp"),
+        "glu": Rule("gates", "blends.why_glu", "blends.pull_glu"),
+        "prod": Rule("gates", "blends.why_prod", "blends.pull_prod"),
+        **dict.fromkeys(_CONSTANTS, Rule("linear", "constants.why", "constants.pull")),
+        **dict.fromkeys(_ATTENTION, Rule("gates", "attention.why", "attention.pull")),
         **dict.fromkeys(
             "gelu silu sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu prelu_kernel elu "
             "softplus mish clamp clamp_min clamp_max exp sqrt rsqrt abs pow native_dropout "
@@ -152,9 +183,9 @@ def rule_of(step: Step) -> Rule:
         return Rule("opaque")  # a second output: indices, statistics
     if step.attributes.get("reduce", "sum") != "sum":
         return Rule("opaque")  # scattered numbers that are multiplied, or the largest of them
-    if step.kind in attention.KINDS and not attention.is_plain(step):
+    if step.kind in _ATTENTION and not _function("attention.is_plain")(step):
         return Rule("opaque")
-    if (found in (_GATE, _AGAIN, _SELECT) or found.why is again.why) and not _is_real(step):
+    if (found == _GATE or found.explaining == _AGAIN.explaining) and not _is_real(step):
         return Rule("opaque")
     return found
 
@@ -167,7 +198,12 @@ def _is_real(step: Step) -> bool:
 
 
 def pull_of(step: Step) -> Pull | None:
-    """Return what pulls a cotangent through a step, or None where the walk stops."""
+    """Return what pulls a cotangent through a step, or None where the walk stops.
+
+    It stops at complex numbers: a real number below cannot have a complex part of it.
+    """
+    if step.value.is_complex or any(value.is_complex for value in step.values.values()):
+        return None
     return rule_of(step).pull
 
 
@@ -185,5 +221,5 @@ def _of_kind(kind: str) -> Rule:
     found = RULES.get(kind)
     if found is None and kind.endswith("_gradient"):
         status = _of_kind(kind.removesuffix("_gradient")).status
-        return Rule("gates" if status == "gates" else "linear", backward.why)
+        return Rule("gates" if status == "gates" else "linear", "backward.why")
     return found or Rule("opaque")

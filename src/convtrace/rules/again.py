@@ -17,7 +17,7 @@ from convtrace.address import Address
 from convtrace.certify import certify
 from convtrace.errors import NoValueError
 from convtrace.receipt import Receipt
-from convtrace.rules.layouts import Listed
+from convtrace.rules.layouts import Chosen, Listed
 from convtrace.rules.pointwise import unit_of
 from convtrace.rules.pulling import Pulled, Run
 from convtrace.step import Step
@@ -123,11 +123,21 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         inputs=np.array(values, dtype=np.float64),
         weights=np.array(weights, dtype=np.float64),
         present=np.ones(len(values), dtype=np.bool_),
-        layout=Listed(sources, (None,) * len(sources)),
+        layout=_layout(step, index, sources),
         bias=None if values else found.number,  # a number that was filled in
         reporter=reporter,
         slack=8 * unit_of(step) * size,
     )
+
+
+def _layout(step: Step, index: tuple[int, ...], sources: tuple[Address, ...]) -> Listed:
+    if step.status != "selects" or not sources:
+        return Listed(sources, (None,) * len(sources))
+    from convtrace.rules.choices import among  # needed by few kinds, and slow to import
+
+    chosen = among(step, index)
+    weights = (None,) * len(sources)
+    return Listed(sources, weights) if chosen is None else Chosen(sources, weights, chosen)
 
 
 class _Found(NamedTuple):

@@ -18,17 +18,6 @@ from convtrace.step import Step
 if TYPE_CHECKING:
     import torch
 
-KINDS = frozenset(
-    f"scaled_dot_product_{way}"
-    for way in (
-        "flash_attention_for_cpu",
-        "flash_attention",
-        "efficient_attention",
-        "cudnn_attention",
-    )
-)
-"""Kinds that compute `softmax(scale·Q·Kᵀ + mask)·V` in one operator."""
-
 
 def is_plain(step: Step) -> bool:
     """Whether every query has its own head, and nothing is dropped at random."""

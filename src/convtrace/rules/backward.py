@@ -213,6 +213,8 @@ def _derivatives(step: Step, index: tuple[int, ...]) -> list[torch.Tensor] | Non
             assert step.replay is not None
             return list(step.replay({**operands, of: operand}))
 
+        if step.kind == "copy_gradient" and of == "self":  # all of it is overwritten
+            return [torch.zeros_like(y) for y in outputs(operands[of])]
         for way in (_column_backward, _column_alone):
             try:
                 return [column.detach().cpu() for column in way(outputs, operands[of], index)]

@@ -16,12 +16,6 @@ from convtrace.step import Step
 if TYPE_CHECKING:
     import torch
 
-KINDS = frozenset(
-    "fill zero zeros_like ones_like full_like rand_like randn_like randint_like new_zeros new_ones "
-    "new_full".split()
-)
-"""Kinds whose operands lend their shape only; the value of `fill` may be a computed number."""
-
 
 def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     """Explain one such number: the step adds it by itself, or `fill` takes it from a scalar."""

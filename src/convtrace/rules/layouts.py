@@ -32,3 +32,31 @@ class Listed:
     def weight(self, position: tuple[int, ...]) -> Address | None:
         """Address of a term's weight."""
         return self.weights[position[0]]
+
+
+@dataclass(frozen=True)
+class Among:
+    """Numbers of which a step takes the largest or the smallest.
+
+    Attributes:
+        extreme: `largest` or `smallest`.
+        count: How many there are; padding is none of them.
+        first: Address of the first of them.
+        last: Address of the last of them.
+    """
+
+    extreme: str
+    count: int
+    first: Address
+    last: Address
+
+
+@dataclass(frozen=True)
+class Chosen(Listed):
+    """The layout of a number that was chosen among others.
+
+    Attributes:
+        among: Those others, and the number itself.
+    """
+
+    among: Among

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,8 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     source = step.values["self"]
     z = source.item(index).real
     value, zero = _run_at(step, index, z) if step.table is None else _tabulated(step, index)
+    if np.isinf(z) and not np.isnan(value):
+        return _at_infinity(step, index, value, reporter)
     if z and not np.isfinite(zero):  # 1/sqrt(0), log(0): all of it is gate times source
         zero = 0.0
     gate = (value - zero) / z if z else 0.0
@@ -75,6 +78,26 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         size += abs(step.attributes["alpha"] * step.attributes["scale"])
     slack = 32 * unit_of(step) * size
     return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack)
+
+
+def _at_infinity(step: Step, index: tuple[int, ...], value: float, reporter: str) -> Receipt:
+    """Explain a function of an infinity, which has no gate: infinity times 0 would be NaN.
+
+    A finite value, like `tanh(inf) = 1`, is all the step's own. Of an infinite one only the sign
+    can be told.
+    """
+    source = step.values["self"]
+    z = source.item(index).real
+    words = {"kind": step.kind, "source": f"{Address(source.name, index)}"}
+    if np.isfinite(value):
+        slack = 32 * unit_of(step) * abs(value)
+        receipt = _listed(
+            step, index, [(source, 0, None)], reporter, value or None, slack, present=False
+        )
+        note = ("note.limit", {**words, "value": value})
+        return replace(receipt, inputs=np.array([float(z)]), notes=(*receipt.notes, note))
+    receipt = _listed(step, index, [(source, math.copysign(1, z * value), None)], reporter)
+    return replace(receipt, notes=(*receipt.notes, ("note.infinite", words)))
 
 
 def _tabulated(step: Step, index: tuple[int, ...]) -> tuple[float, float]:
@@ -165,7 +188,10 @@ def why_relu(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     # A shut gate lets nothing through, not even infinity (0 x infinity would be NaN).
     shut = gate == 0 and not np.isfinite(value)
     receipt = _listed(step, index, [(source, gate, None)], reporter, present=not shut)
-    return replace(receipt, inputs=np.array([float(value.real)])) if shut else receipt
+    if not shut:
+        return receipt
+    notes = (*receipt.notes, ("note.shut", {}))
+    return replace(receipt, inputs=np.array([float(value.real)]), notes=notes)
 
 
 def pull_sum(run: Run, cotangent: torch.Tensor) -> Pulled:

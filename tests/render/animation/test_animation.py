@@ -110,6 +110,82 @@ def test_every_number_of_every_frame_is_what_nested_loops_and_pytorch_say(case: 
         assert 'class="total"' in moment
 
 
+def labels_of(film: Film, number: int, role: str) -> list[str]:
+    shapes = film.frame(number)
+    return [shape.text for shape in shapes if isinstance(shape, Label) and shape.role == role]
+
+
+def value(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_whatever_is_rounded_in_a_frame_is_marked(lang: str) -> None:
+    torch.manual_seed(3)
+    trace = ct.trace(nn.Conv2d(2, 1, 2, bias=False), torch.randn(1, 2, 3, 3))
+    film = make_film(trace, lang=lang)
+    heads = [s.text for s in film.still if isinstance(s, Label) and s.text.endswith(" ≈")]
+    assert len(heads) == 2 * 3 + 1  # input, kernel and products of each channel; the output
+    assert any("≈" in s.text and len(s.text) > 20 for s in film.still if isinstance(s, Label))
+    output = trace.step("conv2d").value.data.detach().flatten().tolist()
+    for number, reported in enumerate(output):
+        (headline,) = labels_of(film, number, "headline")
+        sign, text = headline.split("] ")[1].split()
+        assert (sign == "=") == (np.float32(value(text)) == np.float32(reported))
+        assert set(labels_of(film, number, "sign")) == {"≈"}
+        assert all(text.startswith("Σ ≈ ") for text in labels_of(film, number, "channel-sum"))
+        (total,) = labels_of(film, number, "total")
+        assert " ≈ " in total
+
+
+def test_numbers_that_are_shown_in_full_are_not_marked() -> None:
+    film = film_of("padding")
+    shapes = [*film.still, *(s for n in range(25) for s in film.frame(n))]
+    assert not [s for s in shapes if isinstance(s, Label) and "≈" in s.text]
+
+
+def test_a_product_of_shown_factors_that_is_rounded_makes_the_sign_of_its_channel_round() -> None:
+    layer = nn.Conv2d(2, 1, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([0.5, 1.0 / 3]).reshape(1, 2, 1, 1))
+    film = make_film(ct.trace(layer, torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)))
+    assert labels_of(film, 0, "sign") == ["=", "≈"]
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_of_many_channels_the_largest_are_shown_and_what_the_rest_sums_to(lang: str) -> None:
+    torch.manual_seed(7)
+    layer, x = nn.Conv2d(20, 1, 2), torch.randint(-4, 5, (1, 20, 3, 3)).float()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randint(-3, 4, parameter.shape))
+        film = make_film(ct.trace(layer, x), lang=lang)
+        sums = nn.functional.unfold(x, 2).reshape(20, 4, 4) * layer.weight.reshape(20, 4, 1)
+        sums = sums.sum(1)  # of each channel, at each place
+        output = layer(x).flatten().tolist()
+    largest = sorted(range(20), key=lambda c: (-sums[c].abs().max().item(), c))[:8]
+    hidden = [c for c in range(20) if c not in largest]
+    for number in range(4):
+        shown = [value(t.split()[-1]) for t in labels_of(film, number, "channel-sum")]
+        assert shown == [sums[c, number].item() for c in sorted(largest)]
+        rest = sums[hidden, number].sum().item()
+        (said,) = labels_of(film, number, "rest")
+        found = [value(one) for one in re.findall(r"−?\d+(?:\.\d+)?", said)]
+        assert sorted(found) == sorted([8, 20, rest])
+        (total,) = labels_of(film, number, "total")
+        left, right = total.split(" = ")
+        terms = re.findall(r"[−+]? ?\d+", left)
+        assert [value(term.replace(" ", "")) for term in terms] == [*shown, rest, layer.bias.item()]
+        assert value(right) == output[number]
+
+
+def test_fewer_channels_are_shown_where_they_are_tall() -> None:
+    film = make_film(ct.trace(nn.Conv2d(6, 1, 3), torch.ones(1, 6, 30, 3)))
+    assert len(labels_of(film, 0, "channel-sum")) == 2
+    assert "2" in labels_of(film, 0, "rest")[0]
+    assert film.height <= 1800
+
+
 def test_a_frame_of_another_network_would_be_noticed() -> None:
     one = trace_animated_svg(trace_of("padding")).decode()
     other = trace_animated_svg(trace_of("stride")).decode()
@@ -214,7 +290,12 @@ def test_only_convolutions_are_animated_and_the_message_names_them(tmp_path: Pat
     ("model", "shape", "message"),
     [
         (nn.Conv2d(1, 1, 3), (1, 1, 64, 64), r"3,844 output positions(.|\n)*why\.svg"),
-        (nn.Conv2d(16, 1, 3), (1, 16, 8, 8), r"reads 16 channels of 64(.|\n)*at most 8"),
+        (
+            nn.Conv2d(1, 1, 3, stride=9),
+            (1, 1, 40, 40),
+            r"reads 1 × 1,600 numbers(.|\n)*at most 8 depths",
+        ),
+        (nn.Conv3d(1, 1, (9, 1, 1)), (1, 1, 9, 3, 3), r"reads 9 × 9 numbers of each channel"),
         (nn.Conv1d(1, 1, 3), (1, 1, 200), r"points, at most 1800"),
     ],
 )
@@ -245,3 +326,23 @@ def test_a_missing_korean_font_says_how_to_install_one(monkeypatch: pytest.Monke
         trace_gif(trace_of("one-d"), lang="ko")
     assert trace_gif(trace_of("one-d"), lang="en").startswith(b"GIF89a")
     font_files.font.cache_clear()
+
+
+def test_without_any_font_of_the_machine_no_letter_is_an_empty_box(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = {False: [("no-such-font.ttf", 0)], True: [("no-such-font.ttf", 0)]}
+    monkeypatch.setattr(font_files, "_KOREAN", nowhere)
+    monkeypatch.setattr(font_files, "_LATIN", nowhere)
+    font_files.font.cache_clear()
+    own = font_files.font("en", 20.0)
+    box = bytes(own.getmask("\uffff"))
+    assert bytes(own.getmask("−")) == box  # it has no minus sign
+    text = font_files.drawable(own, "Σ ≈ −3 × 2 · 합")
+    assert text == "sum ~ -3 x 2 . ?"
+    assert all(bytes(own.getmask(letter)) != box for letter in text if letter != " ")
+    assert trace_gif(trace_of("one-d")).startswith(b"GIF89a")
+    font_files.font.cache_clear()
+    monkeypatch.undo()
+    face = font_files.font("en", 20.0)
+    assert font_files.drawable(face, "Σ ≈ −3") == "Σ ≈ −3"

@@ -8,6 +8,7 @@ right. Goldens freeze, they do not prove; the tests below them ask PyTorch.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -334,6 +335,98 @@ def test_a_stack_figure_outlines_the_receptive_field_of_torch() -> None:
     assert trace.steps
 
 
+@pytest.mark.parametrize("name", ["stack_holes", "stack_holes_one", "stack"])
+def test_a_stack_figure_tints_what_torch_reads_and_nothing_else(name: str) -> None:
+    figure = FIGURES[name]
+    scene, trace, theme = figure.scene(), run(figure.run), theme_of("light")
+    at = ct.Address("conv2", (0, 1, 0, 2)) if name == "stack" else None
+    steps = list(trace.steps.values())
+    last = trace.step(at.step) if at else steps[-1]
+    index = {"stack_holes": (0, 1, 8, 3), "stack_holes_one": (0, 0, 3), "stack": (0, 1, 0, 2)}[name]
+    names = read_texts(svg(scene), "tensor")
+    planes = [
+        s for s in scene.shapes
+        if isinstance(s, Box) and (s.fill, s.stroke) == (theme.ground, theme.rule)
+    ]  # fmt: skip
+    for tensor in names:
+        shape = trace.inputs[tensor].shape if tensor in trace.inputs else trace.step(tensor).shape
+        for _ in range(min(shape[1] - 1, 2)):
+            planes.pop(0)  # the channels behind
+        plane = planes.pop(0)
+        rows, columns = (shape[-2] if len(shape) > 3 else 1), shape[-1]
+        tinted = {
+            (row, column)
+            for row in range(rows)
+            for column in range(columns)
+            if colour_at(
+                scene,
+                plane.x + (column + 0.4) * plane.width / columns,
+                plane.y + (row + 0.4) * plane.height / rows,
+            )
+            == theme.behind(theme.window)
+        }
+        read = reached_by_torch(trace, tensor, last.name, index)
+        assert tinted == {(place[-2] if len(shape) > 3 else 0, place[-1]) for place in read}
+    if name != "stack":
+        counts = [text.split(" of ") for text in read_texts(svg(scene), "read")]
+        assert counts
+        assert all(int(count) < int(all_.split()[0]) for count, all_ in counts)
+
+
+def colour_at(scene: Scene, x: float, y: float) -> str | None:
+    """The colour of the last box that was drawn over a point."""
+    boxes = [s for s in scene.shapes if isinstance(s, Box) and s.fill]
+    over = [b for b in boxes if b.x <= x <= b.x + b.width and b.y <= y <= b.y + b.height]
+    return over[-1].fill if over else None
+
+
+def reached_by_torch(
+    trace: ct.Trace, tensor: str, last: str, index: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """Positions of a tensor that a number depends on, as PyTorch differentiates a like network."""
+    steps = list(trace.steps.values())
+    names = [step.name for step in steps]
+    start = names.index(tensor) + 1 if tensor in names else 0
+    value = trace.step(tensor).value if start else trace.inputs[tensor]
+    x = torch.ones(value.shape, dtype=torch.float64, requires_grad=True)
+    y = x
+    for step in steps[start : names.index(last) + 1]:
+        if step.kind == "convolution":
+            a = step.attributes
+            weight = torch.ones(step.values["weight"].shape, dtype=torch.float64)
+            conv = functional.conv2d if weight.dim() == 4 else functional.conv1d
+            padding = tuple(low for low, _ in a["padding"])
+            y = conv(y, weight, None, a["stride"], padding, a["dilation"], a["groups"])
+        elif "pool" in step.kind:
+            y = functional.avg_pool2d(y, 2)
+    (gradient,) = torch.autograd.grad(y[index], x)
+    return [tuple(map(int, place)) for place in gradient.nonzero()]
+
+
+def test_a_large_kernel_is_drawn_without_its_middle_and_says_so() -> None:
+    scene = FIGURES["layer_large"].scene()
+    step = run("large").step("conv2d")
+    w = step.values["weight"].tensor()
+    kernels = [number(t) for t in read_texts(svg(scene), "kernel")]
+    ends = [0, 1, 2, 28, 29, 30]
+    corners = w[:3][:, :, ends][:, :, :, ends]  # of three output channels
+    titles = [re.fullmatch(r"kernel (\d) → 0", label.text) for label in scene.labels]
+    shown = [int(title[1]) for title in titles if title]  # the two input channels that are drawn
+    assert kernels == corners[:, shown].ravel().tolist()
+    left_out = read_texts(svg(scene), "left-out")
+    assert len(left_out) > 3 * len(shown) * (7 + 6)  # a row and a column of each, and of the input
+    assert any(
+        "stands for the rows and columns in the middle" in label.text for label in scene.labels
+    )
+
+
+def test_a_negative_bias_is_subtracted() -> None:
+    bias = run("large").step("conv2d").values["bias"].tensor()[:3].tolist()
+    texts = read_texts(drawn("layer_large"), "bias")
+    assert texts == [f"{'−' if number < 0 else '+'} {abs(number):g}" for number in bias]
+    assert bias[0] < 0
+
+
 def test_a_map_of_contributions_adds_up_to_what_torch_returned() -> None:
     text = drawn("contributions_digits")
     from convtrace.models.digits import digit, digits
@@ -431,10 +524,10 @@ def test_a_figure_that_cannot_be_drawn_says_what_to_do(
 
 
 def test_a_figure_that_is_too_large_says_what_to_choose_instead() -> None:
-    x, w = torch.ones(1, 1, 60, 60), torch.ones(1, 1, 50, 50)
-    trace = ct.trace(lambda x: functional.conv2d(x, w), x)
-    with pytest.raises(UsageError, match=r"a kernel of 50 × 50.*\n  --figure window shows one"):
-        trace_scene(trace, figure="layer", address="conv2d[0,0,0,0]")
+    x, w = torch.ones(1, 1, 60, 1, 1), torch.ones(1, 1, 60, 1, 1)
+    trace = ct.trace(lambda x: functional.conv3d(x, w), x)
+    with pytest.raises(UsageError, match=r"too large to read: 145 × 939 mm\n  --figure rec"):
+        trace_scene(trace, figure="layer", address="conv3d[0,0,0,0,0]")
     with pytest.raises(UsageError, match=r"4608 terms in 512 channels\n  limit=16 shows fewer"):
         receipt_scene(CASES["cut_channels"].receipt(), limit=4608)
     wide = ct.trace(torch.nn.Conv2d(64, 64, 1), torch.ones(1, 64, 3, 3))

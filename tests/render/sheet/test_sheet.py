@@ -110,10 +110,14 @@ def formulas(book: bytes, sheet: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def recalculated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if libreoffice.PROGRAM is None:
         pytest.skip(libreoffice.MISSING)
-    folder = tmp_path_factory.mktemp("sheets")
+    return tmp_path_factory.mktemp("sheets")
+
+
+@pytest.fixture(scope="module")
+def recalculated(folder: Path) -> dict[str, Any]:
     books: list[Path] = []
     for case in CASES:
         model, x, other = model_of(case)
@@ -151,6 +155,56 @@ def test_changed_pixels_change_everything_above_as_pytorch_does(
 def assert_output(sheets: dict[str, Any], name: str, expected: torch.Tensor) -> None:
     found = libreoffice.tensor(sheets, name, tuple(expected.shape))
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def traced(folder: Path, recalculated: dict[str, Any]) -> dict[str, libreoffice.Book]:
+    assert recalculated  # which wrote the files, and made a profile
+    return libreoffice.precedents([folder / f"{case}.old.xlsx" for case in CASES], folder)
+
+
+SUMS = ("convolution", "linear", "addmm", "mm", "avg_pool2d")
+"""Kinds whose formulas refer to what their terms have addresses of, and to nothing else."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_trace_precedents_of_libreoffice_goes_exactly_where_the_terms_of_a_receipt_go(
+    case: str, traced: dict[str, libreoffice.Book]
+) -> None:
+    model, x, _ = model_of(case)
+    trace, book = ct.trace(model, x), traced[f"{case}.old"]
+    tensors = {**trace.inputs, **trace.parameters, **{k: s.value for k, s in trace.steps.items()}}
+    cells = {
+        ct.Address(name, index): cell
+        for name, value in tensors.items()
+        for index, cell in book.cells(name, value.shape).items()
+    }
+    assert set(book.referred) <= set(cells.values())
+    exact = 0
+    for step in trace.steps.values():
+        for index in np.ndindex(step.shape):
+            cell = cells[ct.Address(step.name, index)]
+            receipt = trace.why(step.name, index)
+            terms = [term for term in receipt.terms if term.source is not None]
+            wanted = {term.source for term in terms} | {receipt.bias_address}
+            wanted |= {term.weight_address for term in terms}
+            referred = book.referred.get(cell, set())
+            if step.kind in SUMS:
+                assert referred == {cells[one] for one in wanted if one is not None}
+                exact += 1
+            else:
+                assert referred >= {cells[term.source] for term in terms if term.source}
+            # Trace Precedents itself: the same rows and columns, and the cell that was asked.
+            if referred:
+                assert book.traced[cell] == {place[1:] for place in (*referred, cell)}
+    assert exact
+
+
+def test_another_window_would_be_noticed(traced: dict[str, libreoffice.Book]) -> None:
+    book = traced["stride.old"]
+    output = book.cells("conv2d", (1, 2, 3, 3))
+    one, other = (book.referred[output[0, 0, 1, column]] for column in (1, 2))
+    assert one != other
 
 
 def test_comparing_with_other_numbers_would_be_noticed(recalculated: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import type { State } from "../state";
 import { Detail } from "./Detail";
 import { Footer } from "./Footer";
 import { Header } from "./Header";
+import { Lost } from "./Lost";
 import { Practice } from "./Practice";
 import { ReceiptView } from "./ReceiptView";
 import { Strip } from "./Strip";
@@ -37,6 +38,7 @@ export function App({ state }: { state: State }) {
       }}
     >
       <Header state={state} />
+      <Lost state={state} />
       {state.practice.value ? (
         <main>
           <Practice state={state} />

@@ -26,8 +26,8 @@ export function Certificate({ state, receipt }: { state: State; receipt: Receipt
   return (
     <div class={`certificate ${verdict}`}>
       <p class="verdict">
-        {parts.map((part) => (
-          <span key={part}>{part} · </span>
+        {parts.map((part, n) => (
+          <span key={n}>{part} · </span>
         ))}
         {!nothing && <strong>{say(`verdict.${verdict}`)}</strong>}
       </p>
@@ -40,8 +40,8 @@ export function Certificate({ state, receipt }: { state: State; receipt: Receipt
 function Notes({ notes }: { notes: readonly string[] }) {
   return (
     <>
-      {notes.map((note) => (
-        <p key={note} class="note">
+      {notes.map((note, n) => (
+        <p key={n} class="note">
           {note}
         </p>
       ))}

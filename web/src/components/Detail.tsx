@@ -5,6 +5,7 @@
 import type { ReceiptDocument } from "../document";
 import { parseAddress } from "../address";
 import { identify } from "../numbers";
+import { receiptHere } from "../source";
 import type { State } from "../state";
 import { isNarrow } from "../text";
 
@@ -19,8 +20,11 @@ function detailText(state: State): string | null {
   if (!pointed) return null;
   const receipt = loaded.status === "here" ? loaded.receipt : null;
   const [address, part] = pointed.split("#") as [string, string?];
-  if (part && receipt?.address === address) return partText(state, receipt, part);
-  const at = parseAddress(pointed);
+  const at = parseAddress(part ? address : pointed);
+  if (part) {
+    const of = receipt?.address === address ? receipt : at && receiptHere(state.source, at);
+    return of && !(of instanceof Promise) ? partText(state, of, part) : null;
+  }
   const value = at && state.source.network.tensor(at.step)?.at(at.index);
   if (value === undefined || value === null) return pointed;
   return `${pointed} = ${identify(value, receipt ? isNarrow(receipt) : true).text}`;
@@ -41,6 +45,8 @@ function partText(state: State, receipt: ReceiptDocument, part: string): string 
     }
     case "channel":
       return `${state.say("page.part.channel")} = ${text(receipt.channelSums[place[0]!]!, false)}`;
+    case "bias":
+      return receipt.bias === null ? null : `${receipt.biasAddress ?? state.say("page.bias")} = ${text(receipt.bias)}`;
     default:
       return null;
   }

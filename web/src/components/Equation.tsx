@@ -6,107 +6,142 @@ import { parseAddress } from "../address";
 import type { ReceiptDocument } from "../document";
 import { type Cell, type Equation as Layout, type Row, equationOf, isPlane, partKey } from "../equation";
 import { litBy } from "../lit";
-import { marked } from "../numbers";
+import { DIGITS, marked } from "../numbers";
 import type { State } from "../state";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
 import { Certificate } from "./Certificate";
 import { EditableSum } from "./EditableSum";
 import { Grid, useKept } from "./Grid";
+import { Pager } from "./Pager";
 import { PlaneMap } from "./PlaneMap";
 
 /** Cells that a view may draw: with rows, headings and the rest it stays below 1,500 elements. */
 const MOST_CELLS = 900;
 
-export function Equation({ state, receipt }: { state: State; receipt: ReceiptDocument }) {
+export interface EquationProps {
+  state: State;
+  receipt: ReceiptDocument;
+  /** In an exercise: holds back what the reader is to work out. */
+  mask?: Mask;
+}
+
+export interface Mask {
+  hide: (layout: Layout) => Layout;
+  /** Whether the total is asked for; if not, there is none. */
+  total: boolean;
+}
+
+export function Equation({ state, receipt, mask }: EquationProps) {
   const { source } = state;
   const revision = source.revision.value;
-  const [order, from] = [state.order.value, state.from.value];
+  const [order, from] = mask ? (["number", 0] as const) : [state.order.value, state.from.value];
   // Pointing at a number lights others up; nothing has to be laid out anew for that.
-  const { layout, scales } = useMemo(() => {
+  const { whole, scales } = useMemo(() => {
     const narrow = narrowEnough(isNarrow(receipt));
     const layout = equationOf(source.network, receipt, { order, from, cells: MOST_CELLS, narrow });
-    return { layout, scales: scalesOf(layout) };
+    return { whole: layout, scales: scalesOf(layout) };
   }, [source, receipt, revision, order, from]);
+  const layout = mask ? mask.hide(whole) : whole;
   const lit = useComputed(() => litBy(source.network, receipt, state.pointed.value));
-  const follow = (cell: Cell): void => {
-    if (cell.key && !cell.key.includes("#")) state.follow(cell.key);
-  };
+  const onFollow = mask
+    ? undefined
+    : (cell: Cell): void => {
+        if (cell.key && !cell.key.includes("#")) state.follow(cell.key);
+      };
   const { channels, slides, rows } = layout;
   const single = isSingle(layout);
+  const map = rows[0]!.input && isPlane(rows[0]!.input) ? `${MAP}px` : undefined;
   const heading = (key: string) => <div class="heading">{state.say(`page.heading.${key}`)}</div>;
   return (
-    <div class={`equation ${single ? "list" : "slides"} ${density(layout, scales)}`}>
-      <div class="row headings" aria-hidden="true">
-        <div class="name" />
-        <div class="from">{heading(slides ? "channel" : "input")}</div>
-        <div class="sign" />
-        {heading(channels ? "kernel" : "factor")}
-        <div class="sign" />
-        {heading(single ? "product" : "products")}
-        {!single && (
-          <>
-            <div class="sign" />
-            {heading("sum")}
-          </>
+    <div class={`equation ${single ? "list" : "slides"}`} style={{ "--need": needOf(layout, scales), "--maps": map }}>
+      <div class="lines">
+        <div class="row headings" aria-hidden="true">
+          <div class="name" />
+          <div class="from">{heading(slides ? "channel" : "input")}</div>
+          <div class="sign" />
+          {heading(channels ? "kernel" : "factor")}
+          <div class="sign" />
+          {rows[0]!.products ? heading(single ? "product" : "products") : <div />}
+          {!single && (
+            <>
+              <div class="sign" />
+              {heading("sum")}
+            </>
+          )}
+        </div>
+        {rows.map((row) => (
+          <ChannelRow
+            key={row.place}
+            state={state}
+            layout={layout}
+            row={row}
+            scales={scales}
+            lit={lit.value}
+            onFollow={onFollow}
+          />
+        ))}
+        <Rest state={state} layout={layout} scales={scales} />
+        {(!mask || mask.total) && (
+          <Total state={state} layout={layout} scales={scales} asked={mask !== undefined}>
+            {!mask && <Certificate state={state} receipt={receipt} />}
+          </Total>
         )}
       </div>
-      {rows.map((row) => (
-        <ChannelRow
-          key={row.place}
-          state={state}
-          layout={layout}
-          row={row}
-          scales={scales}
-          lit={lit.value}
-          onFollow={follow}
-        />
-      ))}
-      <Rest state={state} layout={layout} scales={scales} />
-      <Total state={state} layout={layout} scales={scales} lit={lit.value} onFollow={follow}>
-        <Certificate state={state} receipt={receipt} />
-      </Total>
+      <Made state={state} layout={layout} scale={scales.output} lit={lit.value} onFollow={onFollow} />
     </div>
   );
 }
 
+/** Longer side of the map of an input channel, in pixels. */
+const MAP = 112;
+
 /** Whether every row is one product, so that it is its own sum. */
-const isSingle = ({ rows }: Layout): boolean => rows[0]!.products.rows.flat().length === 1;
+const isSingle = ({ rows }: Layout): boolean => rows[0]!.kernel.rows.flat().length === 1;
 
 interface Scales {
   input: CellScale;
   kernel: CellScale;
   products: CellScale;
   sums: CellScale;
+  bias: CellScale;
   output: CellScale;
 }
 
 function scalesOf({ rows, receipt, rest, output }: Layout): Scales {
   const narrow = isNarrow(receipt);
   const of = (cells: (Cell["value"])[], narrowly = narrow) => new CellScale(cells, narrowly);
+  // With as many digits as the total, so that they can be added up.
+  const bias = new CellScale([receipt.bias], narrow, DIGITS);
+  const sums = new CellScale([...rows.map((row) => row.sum.value), rest], false, DIGITS, bias.right);
   const values = (sheet: Row["input"] | Row["values"]) =>
     sheet && !isPlane(sheet) ? sheet.rows.flat().map((cell) => cell.value) : [];
   return {
     input: of(rows.flatMap((row) => [...values(row.input), ...values(row.values)])),
     kernel: of(rows.flatMap((row) => values(row.kernel))),
     products: of(rows.flatMap((row) => values(row.products)), false),
-    sums: of([...rows.map((row) => row.sum.value), rest, receipt.bias], false),
+    sums,
+    bias: new CellScale([receipt.bias], narrow, DIGITS, sums.right),
     output: of(values(output)),
   };
 }
 
-/** How small the letters of a wide equation are: its grids stand beside each other. */
-function density({ rows }: Layout, scales: Scales): string {
+/** Widths in letters' heights: of a digit, of the edges of a cell, and of names and signs together. */
+const [DIGIT, EDGES, REST] = [0.64, 0.95, 10];
+/** Narrowest cell, as the style sheet has it. */
+const CELL = 2.35;
+
+/** Width of an equation in letters' heights: its letters become smaller where there is less room. */
+function needOf({ rows }: Layout, scales: Scales): number {
   const row = rows[0]!;
   const sheets = [
     [row.input && !isPlane(row.input) ? row.input : row.values, scales.input],
     [row.kernel, scales.kernel],
     [row.products, scales.products],
   ] as const;
-  const characters = sheets.reduce(
-    (sum, [sheet, scale]) => sum + (sheet?.rows[0]?.length ?? 0) * (scale.longest + 1.5),
-    0,
+  return sheets.reduce(
+    (sum, [sheet, scale]) => sum + (sheet?.rows[0]?.length ?? 0) * Math.max(CELL, scale.width * DIGIT + EDGES),
+    REST + 1.2 * (scales.sums.width * DIGIT + EDGES),
   );
-  return characters > 130 ? "densest" : characters > 85 ? "dense" : "";
 }
 
 interface ChannelRowProps {
@@ -115,7 +150,7 @@ interface ChannelRowProps {
   row: Row;
   scales: Scales;
   lit: ReadonlySet<string>;
-  onFollow: (cell: Cell) => void;
+  onFollow: ((cell: Cell) => void) | undefined;
 }
 
 function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowProps) {
@@ -128,15 +163,16 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
   const kernel = useKept(
     <Grid {...grid} role="kernel" label={named("kernel")} sheet={row.kernel} scale={scales.kernel} />,
   );
+  // Hooks want the same order each time: this grid is made even where it is held back.
   const products = useKept(
-    <Grid state={state} lit={lit} role="products" label={named("products")} sheet={row.products} scale={scales.products} />,
+    <Grid state={state} lit={lit} role="products" label={named("products")} sheet={row.products ?? row.kernel} scale={scales.products} />,
   );
   return (
     <div class="row" role="group" aria-label={label}>
       <div class="name">{label}</div>
       <div class="from">
         {row.input && isPlane(row.input) && (
-          <PlaneMap state={state} plane={row.input} role="input" label={named("channel")} side={density(layout, scales) ? 96 : 132} />
+          <PlaneMap state={state} plane={row.input} role="input" label={named("channel")} side={MAP} />
         )}
         {row.input && !isPlane(row.input) && (
           <Grid {...grid} role="input" label={named("channel")} sheet={row.input} scale={scales.input} />
@@ -145,10 +181,16 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
           <Grid {...grid} role="input" label={named("input")} sheet={row.values} scale={scales.input} />
         )}
       </div>
-      <div class="sign">×</div>
-      {kernel}
-      <div class="sign">=</div>
-      {products}
+      <div class="part">
+        <div class="sign">×</div>
+        {kernel}
+      </div>
+      {row.products && (
+        <div class="part">
+          <div class="sign">=</div>
+          {products}
+        </div>
+      )}
       {!isSingle(layout) && (
         <div class="channel-sum">
           <div class="sign" aria-hidden="true">
@@ -171,10 +213,13 @@ interface SumProps {
 /** A number of the sum on the right, which can be looked at in full. */
 function Sum({ state, cell, scale, name }: SumProps) {
   const editable = state.playground.value?.canEdit(cell.key) ?? false;
+  if (cell.blank) {
+    return <div class="sum blank" role="img" aria-label={`${name}: ${state.say("page.practice.blank")}`} />;
+  }
   const value = cell.value!;
   const shown = scale.show(value);
   const pad = scale.pad(value);
-  if (editable) return <EditableSum state={state} address={cell.key!} value={value} text={shown.text} pad={pad} />;
+  if (editable) return <EditableSum state={state} address={cell.key!} value={value} scale={scale} />;
   return (
     <div
       class={`sum${shown.rounded ? " rounded" : ""}`}
@@ -182,7 +227,7 @@ function Sum({ state, cell, scale, name }: SumProps) {
       tabIndex={0}
       data-address={cell.key ?? undefined}
       aria-label={scale.name(state, name, value)}
-      style={pad ? { "--pad": pad } : undefined}
+      style={{ "--pad": pad, "--chars": scale.width }}
     >
       {shown.text}
     </div>
@@ -198,17 +243,12 @@ function Rest({ state, layout, scales }: { state: State; layout: Layout; scales:
   const kind = layout.channels && layout.slides ? "channels" : "terms";
   return (
     <div class="row rest">
-      <div class="pager">
-        <p>
-          {say(`page.rest.${kind}.${order.value}`, { shown: rows.length, of, first: first + 1, last: first + rows.length })}{" "}
-          {say("page.rest.sum")}
-        </p>
-        <button type="button" disabled={first === 0} onClick={() => (from.value = Math.max(first - rows.length, 0))}>
-          {say("page.rest.previous")}
-        </button>
-        <button type="button" disabled={first + rows.length >= of} onClick={() => (from.value = first + rows.length)}>
-          {say("page.rest.next")}
-        </button>
+      <Pager
+        state={state}
+        text={say(`page.rest.${kind}.${order.value}`, { shown: rows.length, of, first: first + 1, last: first + rows.length })}
+        previous={first > 0 ? () => (from.value = Math.max(first - rows.length, 0)) : null}
+        next={first + rows.length < of ? () => (from.value = first + rows.length) : null}
+      >
         <button
           type="button"
           aria-pressed={order.value === "share"}
@@ -219,7 +259,8 @@ function Rest({ state, layout, scales }: { state: State; layout: Layout; scales:
         >
           {say("page.rest.largest")}
         </button>
-      </div>
+      </Pager>
+      <div class="label">{say("page.rest.sum", { count: of - rows.length })}</div>
       <Sum
         state={state}
         cell={{ key: partKey(receipt.address, "rest"), value: rest }}
@@ -234,21 +275,17 @@ interface TotalProps {
   state: State;
   layout: Layout;
   scales: Scales;
-  lit: ReadonlySet<string>;
-  onFollow: (cell: Cell) => void;
+  /** Whether the total is hidden, to be worked out. */
+  asked: boolean;
   children: ComponentChildren;
 }
 
-/** Bias, line, total, and where the total stands in the output. */
-function Total({ state, layout, scales, lit, onFollow, children }: TotalProps) {
-  const { receipt, output } = layout;
+/** Bias, line, total, and what the receipt says of it. */
+function Total({ state, layout, scales, asked, children }: TotalProps) {
+  const { receipt } = layout;
   const { say } = state;
   const total = alone(receipt.reported, isNarrow(receipt));
   const whole = `${receipt.address} = ${scales.output.full(receipt.reported)}`;
-  const label =
-    layout.outputChannel === null
-      ? say("page.output", { name: parseAddress(receipt.address)!.step })
-      : say("page.output_channel", { n: layout.outputChannel });
   return (
     <>
       {(receipt.bias !== null || layout.channels) && (
@@ -258,7 +295,7 @@ function Total({ state, layout, scales, lit, onFollow, children }: TotalProps) {
             <Sum
               state={state}
               cell={{ key: receipt.biasAddress ?? partKey(receipt.address, "bias"), value: receipt.bias }}
-              scale={scales.sums}
+              scale={scales.bias}
               name={receipt.biasAddress ?? say("page.bias")}
             />
           )}
@@ -266,43 +303,55 @@ function Total({ state, layout, scales, lit, onFollow, children }: TotalProps) {
       )}
       <div class="row total">
         <div class="says">{children}</div>
-        <div
-          class={`result${total.rounded ? " rounded" : ""}`}
-          role="note"
-          tabIndex={0}
-          data-address={receipt.address}
-          aria-label={
-            total.rounded
-              ? say("page.shown_as", { full: whole, text: marked(total) })
-              : whole
-          }
-        >
-          {marked(total)}
-        </div>
-        {output && (
-          <>
-            <div class="sign" aria-hidden="true">
-              →
-            </div>
-            <figure>
-              {isPlane(output) ? (
-                <PlaneMap state={state} plane={output} role="output" label={label} side={180} />
-              ) : (
-                <Grid
-                  state={state}
-                  role="output"
-                  label={label}
-                  sheet={output}
-                  scale={scales.output}
-                  lit={lit}
-                  onFollow={onFollow}
-                />
-              )}
-              <figcaption>{label}</figcaption>
-            </figure>
-          </>
+        {asked ? (
+          <div class="result" role="note" aria-label={say("page.part.hidden")}>
+            ?
+          </div>
+        ) : (
+          <div
+            class={`result${total.rounded ? " rounded" : ""}`}
+            role="note"
+            tabIndex={0}
+            data-address={receipt.address}
+            aria-label={total.rounded ? say("page.shown_as", { full: whole, text: marked(total) }) : whole}
+          >
+            {marked(total)}
+          </div>
         )}
       </div>
     </>
+  );
+}
+
+interface MadeProps {
+  state: State;
+  layout: Layout;
+  scale: CellScale;
+  lit: ReadonlySet<string>;
+  onFollow: ((cell: Cell) => void) | undefined;
+}
+
+/** Where the total stands in the output. */
+function Made({ state, layout, scale, lit, onFollow }: MadeProps) {
+  const { output, outputChannel, receipt } = layout;
+  if (!output) return null;
+  const label =
+    outputChannel === null
+      ? state.say("page.output", { name: parseAddress(receipt.address)!.step })
+      : state.say("page.output_channel", { n: outputChannel });
+  return (
+    <div class="place">
+      <div class="sign" aria-hidden="true">
+        →
+      </div>
+      <figure>
+        {isPlane(output) ? (
+          <PlaneMap state={state} plane={output} role="output" label={label} side={180} />
+        ) : (
+          <Grid state={state} role="output" label={label} sheet={output} scale={scale} lit={lit} onFollow={onFollow} />
+        )}
+        <figcaption>{label}</figcaption>
+      </figure>
+    </div>
   );
 }

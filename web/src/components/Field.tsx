@@ -1,7 +1,17 @@
 /** Fields of the playground: whole numbers with − and +, a choice from a list, a box to tick. */
+import type { Signal } from "@preact/signals";
 import { useEffect, useId, useState } from "preact/hooks";
 import type { State } from "../state";
-import { readSizes, sizesText } from "../typed";
+import { isBegun, readSizes, sizesText } from "../typed";
+
+/** A text that was typed into a field and is no number. */
+export interface Unread {
+  /** Id of the field. */
+  id: string;
+  label: string;
+  text: string;
+  axes: number;
+}
 
 export interface NumberFieldProps {
   state: State;
@@ -12,11 +22,15 @@ export interface NumberFieldProps {
   limits: readonly [number, number];
   /** Id of the sentence that says why the value is impossible. */
   problem: string | undefined;
+  /** Id of what says so where no number can be read, and what could not be read. */
+  explains: string;
+  unread: Signal<Unread | null>;
   disabled?: boolean;
   onChange: (values: number[]) => void;
 }
 
-export function NumberField({ state, label, of, values, limits, problem, disabled = false, onChange }: NumberFieldProps) {
+export function NumberField(props: NumberFieldProps) {
+  const { state, label, of, values, limits, problem, explains, unread, disabled = false, onChange } = props;
   const id = useId();
   const now = sizesText(values);
   const [text, setText] = useState(now);
@@ -28,6 +42,8 @@ export function NumberField({ state, label, of, values, limits, problem, disable
   const put = (typed: string): void => {
     setText(typed);
     const read = readSizes(typed, values.length);
+    // Half of a number, as while it is typed, is no mistake yet.
+    unread.value = read || isBegun(typed) ? null : { id, label: `${of} ${label}`, text: typed, axes: values.length };
     if (read) onChange(read);
   };
   const step = (by: number): void =>
@@ -55,9 +71,12 @@ export function NumberField({ state, label, of, values, limits, problem, disable
           size={Math.max(text.length, 2)}
           aria-label={`${of} ${label}`}
           aria-invalid={problem !== undefined || readSizes(text, values.length) === null}
-          aria-describedby={problem}
+          aria-describedby={problem ?? (unread.value?.id === id ? explains : undefined)}
           onInput={(event) => put(event.currentTarget.value)}
-          onBlur={() => setText(now)}
+          onBlur={() => {
+            setText(now);
+            unread.value = null;
+          }}
           onKeyDown={(event) => {
             const by = { ArrowUp: 1, ArrowDown: -1 }[event.key];
             if (!by) return;

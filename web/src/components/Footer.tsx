@@ -8,8 +8,8 @@ export function Footer({ state }: { state: State }) {
   const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
   return (
     <footer>
-      {notes.map((note) => (
-        <p key={note}>{say(`cli.note.${note}`)}</p>
+      {notes.map((note, n) => (
+        <p key={n}>{say(`cli.note.${note}`)}</p>
       ))}
       {leftOut.length > 0 && (
         <details>

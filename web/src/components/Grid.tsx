@@ -1,7 +1,8 @@
 /** A grid of numbers: one tab stop, arrow keys move in it, Enter or a click follows a number. */
 import type { VNode } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Cell, Sheet } from "../equation";
+import { want } from "../source";
 import type { State } from "../state";
 import type { CellScale } from "../text";
 import { CellEditor, typedBy } from "./CellEditor";
@@ -13,13 +14,15 @@ export interface GridProps {
   label: string;
   sheet: Sheet;
   scale: CellScale;
+  /** Of a table whose columns hold different things: their headings, and how each is written. */
+  columns?: readonly { head: string; scale: CellScale }[];
   /** `data-address`es that light up. */
   lit?: ReadonlySet<string>;
   /** Follow the number of a cell; without it, cells are looked at only. */
   onFollow?: ((cell: Cell) => void) | undefined;
 }
 
-export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridProps) {
+export function Grid({ state, role, label, sheet, scale, columns, lit, onFollow }: GridProps) {
   const { rows, slice } = sheet;
   const [active, setActive] = useState<readonly [number, number] | null>(null);
   /** In the playground: the cell that is edited, and what was typed already. */
@@ -33,7 +36,7 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
     if (!to) return;
     event.preventDefault();
     setActive(to);
-    table.rows[to[0]]?.cells[to[1]]?.focus();
+    table.tBodies[0]!.rows[to[0]]?.cells[to[1]]?.focus();
   };
 
   const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLTableElement }): void => {
@@ -52,15 +55,20 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
     }
   };
 
+  const { of } = sheet;
+  useEffect(() => {
+    if (of) want(state.source, of.name, of.box);
+  }, [of?.name, of?.box.start.join(), state.source]);
+
   const table = useRef<HTMLTableElement>(null);
   const setEdited = (focus: boolean): void => {
     setEditing(null);
-    if (focus) table.current?.rows[row]?.cells[column]?.focus();
+    if (focus) table.current?.tBodies[0]!.rows[row]?.cells[column]?.focus();
   };
 
   const place = (event: Event): [number, number] | null => {
     const td = (event.target as Element).closest("td");
-    return td ? [(td.parentElement as HTMLTableRowElement).rowIndex, td.cellIndex] : null;
+    return td ? [(td.parentElement as HTMLTableRowElement).sectionRowIndex, td.cellIndex] : null;
   };
 
   return (
@@ -69,6 +77,7 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
       role="grid"
       class={`grid ${role}`}
       aria-label={label}
+      style={{ "--chars": scale.width }}
       onKeyDown={onKeyDown}
       onClick={(event) => {
         const at = place(event);
@@ -83,6 +92,17 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
         if (at) setActive(at);
       }}
     >
+      {columns && (
+        <thead>
+          <tr>
+            {columns.map(({ head }) => (
+              <th key={head} scope="col">
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+      )}
       <tbody>
         {rows.map((cells, r) => (
           <tr key={r} class={r && r % slice === 0 ? "slice" : undefined}>
@@ -91,7 +111,7 @@ export function Grid({ state, role, label, sheet, scale, lit, onFollow }: GridPr
                 number: c,
                 state,
                 cell,
-                scale,
+                scale: columns?.[c]?.scale ?? scale,
                 lit: cell.key !== null && (lit?.has(cell.key) ?? false),
                 stop: r === row && c === column,
                 follows: onFollow !== undefined,
@@ -166,15 +186,16 @@ function gridCell(props: CellProps) {
     editing && "editing",
   ];
   const tabIndex = stop ? 0 : -1;
-  if (cell.value === null) {
-    classes.push("padding");
+  if (cell.value === null || cell.blank) {
+    classes.push(cell.blank ? "blank" : "padding");
     return (
       <td
         key={number}
         role="gridcell"
         class={join(classes)}
         tabIndex={tabIndex}
-        aria-label={state.say("page.padding")}
+        aria-label={state.say(cell.blank ? "page.practice.blank" : "page.padding")}
+        aria-selected={cell.selected ? true : undefined}
       />
     );
   }
@@ -209,7 +230,10 @@ function gridCell(props: CellProps) {
       {editing ? (
         <CellEditor state={state} address={cell.key!} value={cell.value} typed={editing.typed} onDone={onEdited} />
       ) : (
-        shown.text
+        <>
+          {cell.before && <span class="before">{cell.before}</span>}
+          {shown.text}
+        </>
       )}
     </td>
   );

@@ -10,8 +10,11 @@ import { addressText } from "../address";
 import type { Plane } from "../equation";
 import { identify } from "../numbers";
 import { type Painted, paint, paletteOf, prepare } from "../paint";
+import { want } from "../source";
 import type { State } from "../state";
-import { type View, cellAt, fit, pan, reveal, zoom } from "../view";
+import { type View, cellAt, fit, pan, reveal, tilesSeen, zoom } from "../view";
+import { typedBy } from "./CellEditor";
+import { type Edited, MapEditor, ZOOMS } from "./MapEditor";
 
 export interface PlaneMapProps {
   state: State;
@@ -20,31 +23,39 @@ export interface PlaneMapProps {
   label: string;
   /** Longer side in CSS pixels. */
   side?: number;
+  /** Size of a number that has the full colour, where other maps share the scale. */
+  largest?: number;
+  /** Whether positive numbers have a sign, too. */
+  plus?: boolean;
   /** Follows a number by its `data-address`; without it, the reader goes there. */
   onFollow?: (key: string) => void;
 }
 
-export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: PlaneMapProps) {
+export function PlaneMap({ state, plane, role, label, side = 220, largest, plus = false, onFollow }: PlaneMapProps) {
   const { tensor, at, rows, columns, mark } = plane;
   const { source, say } = state;
   const canvas = useRef<HTMLCanvasElement>(null);
   const size = sizeOf(rows, columns, side);
   const [view, setView] = useState<View>(() => fit(rows, columns, size));
   const [cursor, setCursor] = useState<[number, number] | null>(null);
+  const [edited, setEdited] = useState<Edited | null>(null);
   const painted = useRef<Painted | null>(null);
   const fingers = useRef(new Map<number, { x: number; y: number }>());
   const dragged = useRef(0);
-  const revision = source.revision.value;
+  void source.revision.value;
+  const arrived = tensor.boxes.length;
   const theme = state.theme.value;
   const place = at.join();
 
+  const flat = at.length + 2 > tensor.shape.length;
   useEffect(() => {
-    const start = [...at, ...(rows > 1 || at.length + 2 === tensor.shape.length ? [0, 0] : [0])];
-    const shape = start.map((_, axis) =>
-      axis < at.length ? 1 : axis === start.length - 1 ? columns : rows,
-    );
-    void source.load(tensor.name, { start, shape });
-  }, [tensor, place]);
+    const near = [mark ? mark[0] : 0, mark ? mark[2] : 0] as const;
+    for (const tile of tilesSeen(view, rows, columns, size, near)) {
+      const start = flat ? [tile.left] : [tile.top, tile.left];
+      const shape = flat ? [tile.columns] : [tile.rows, tile.columns];
+      want(source, tensor.name, { start: [...at, ...start], shape: [...at.map(() => 1), ...shape] });
+    }
+  }, [source, tensor, place, view]);
 
   const draw = (): void => {
     const element = canvas.current;
@@ -57,7 +68,7 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
     }
     const context = element.getContext("2d")!;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    paint(context, painted.current, view, size, { window: mark, selected: role === "output", cursor });
+    paint(context, painted.current, view, size, { window: mark, selected: role === "output", cursor: edited?.cell ?? cursor, plus });
   };
 
   useLayoutEffect(() => {
@@ -66,32 +77,35 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
 
   // Colours and numbers, anew when one of them changed: after the receipt was painted.
   useEffect(() => {
-    painted.current = prepare(tensor.plane(at, rows, columns), rows, columns, paletteOf(canvas.current!));
+    painted.current = prepare(tensor.plane(at, rows, columns), rows, columns, paletteOf(canvas.current!), largest);
     draw();
-  }, [tensor, place, revision, theme]);
+  }, [tensor, place, arrived, theme, largest]);
 
   // Everything else is painted in the same frame as the receipt, and not in one of its own.
-  useLayoutEffect(draw, [view, cursor, mark?.join(), size.width, size.height]);
+  useLayoutEffect(draw, [view, cursor, edited, mark?.join(), size.width, size.height]);
 
-  // A system that turns dark does not tell the state.
+  // A system that turns dark does not tell the state; neither does paper, which is always light.
   useSignalEffect(() => {
-    if (state.theme.value !== null) return;
-    const query = matchMedia("(prefers-color-scheme: dark)");
+    void state.theme.value;
+    const queries = ["(prefers-color-scheme: dark)", "print"].map((text) => matchMedia(text));
     const again = (): void => {
       if (canvas.current && painted.current) {
-        painted.current = prepare(painted.current.values, rows, columns, paletteOf(canvas.current));
+        painted.current = prepare(painted.current.values, rows, columns, paletteOf(canvas.current), largest);
         setView((old) => ({ ...old }));
       }
     };
-    query.addEventListener("change", again);
-    return () => query.removeEventListener("change", again);
+    for (const query of queries) query.addEventListener("change", again);
+    return () => queries.forEach((query) => query.removeEventListener("change", again));
   });
 
   const indexOf = ([row, column]: readonly [number, number]): number[] =>
-    at.length + 2 === tensor.shape.length ? [...at, row, column] : [...at, column];
+    flat ? [...at, column] : [...at, row, column];
   const addressOf = (cell: readonly [number, number]): string => addressText(tensor.name, indexOf(cell));
   const follow = (cell: readonly [number, number]): void =>
     (onFollow ?? state.follow)(addressOf(cell));
+  /** In the playground, a number that was given is edited where it stands. */
+  const canEdit = (cell: readonly [number, number]): boolean =>
+    !onFollow && (state.playground.peek()?.canEdit(addressOf(cell)) ?? false);
   const nameOf = (cell: readonly [number, number]): string => {
     const value = tensor.at(indexOf(cell));
     const address = addressOf(cell);
@@ -110,6 +124,12 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
 
   const onKeyDown = (event: KeyboardEvent): void => {
     const [row, column] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];
+    const typed = canEdit([row, column]) && !ZOOMS.has(event.key) ? typedBy(event) : undefined;
+    if (typed !== undefined) {
+      event.preventDefault();
+      setEdited({ cell: [row, column], typed });
+      return;
+    }
     const moves: Record<string, [number, number]> = {
       ArrowLeft: [row, column - 1],
       ArrowRight: [row, column + 1],
@@ -168,10 +188,10 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
         tabIndex={0}
         role="button"
         data-address={addressOf(here)}
-        aria-label={`${label}. ${nameOf(here)}. ${say("page.map.keys")}`}
+        aria-label={`${label}. ${nameOf(here)}. ${say(canEdit(here) ? "page.map.edit" : "page.map.keys")}`}
         onKeyDown={onKeyDown}
         onFocus={() => {
-          setCursor(here);
+          setCursor((now) => now ?? here);
           point(here);
         }}
         onBlur={() => setCursor(null)}
@@ -189,7 +209,9 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
         onClick={(event) => {
           // Enter on the canvas is not a click.
           const cell = cellAt(view, local(event), rows, columns);
-          if (cell && dragged.current < 6) follow(cell);
+          if (!cell || dragged.current >= 6) return;
+          if (canEdit(cell) && !event.shiftKey) setEdited({ cell, typed: null });
+          else follow(cell);
         }}
         onWheel={(event) => {
           if (document.activeElement !== canvas.current && !event.ctrlKey) return;
@@ -197,6 +219,21 @@ export function PlaneMap({ state, plane, role, label, side = 220, onFollow }: Pl
           zoomBy(Math.exp(-event.deltaY / 300), local(event));
         }}
       />
+      {edited && (
+        <MapEditor
+          state={state}
+          edited={edited}
+          address={addressOf(edited.cell)}
+          view={view}
+          size={size}
+          onDone={(focus) => {
+            setEdited(null);
+            if (!focus) return;
+            setCursor(edited.cell);
+            canvas.current?.focus();
+          }}
+        />
+      )}
       <span class="visually-hidden" aria-live="polite">
         {cursor ? nameOf(cursor) : ""}
       </span>

@@ -1,4 +1,5 @@
 /** The playground: all settings of a stack of convolutions, and what it begins with. */
+import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { outputFormula } from "../geometry";
 import { INPUTS, KERNELS, KERNEL_SIZE, imageNumbers } from "../presets";
@@ -19,7 +20,7 @@ import {
 } from "../settings";
 import { withInput, withInputNumbers, withKernels, withSeed } from "../stack";
 import type { State } from "../state";
-import { ChoiceField, NumberField, TickField } from "./Field";
+import { ChoiceField, NumberField, TickField, type Unread } from "./Field";
 
 /** Numbers of a layer that are always there, and those that open with the rest. */
 const NUMBERS: readonly NumberName[] = ["channels", "kernel", "stride", "padding"];
@@ -37,6 +38,7 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
   const settings = play.draft.value ?? stack.settings;
   const problems = play.problems.value;
   const explains = useId();
+  const unread = useSignal<Unread | null>(null);
   // Where there is little room, the numbers come first: they are what one edits most.
   const [open, setOpen] = useState(() => globalThis.matchMedia("(min-width: 40rem)").matches);
   useUndoKeys(section, play);
@@ -104,6 +106,8 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
                 of={input}
                 values={[settings.channels]}
                 limits={LIMITS.input}
+                explains={explains}
+                unread={unread}
                 problem={problem(-1, "input")}
                 onChange={([channels]) => set({ ...settings, channels: channels! }, "input")}
               />
@@ -115,6 +119,8 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
                   of={input}
                   values={[size]}
                   limits={LIMITS.size}
+                  explains={explains}
+                  unread={unread}
                   problem={problem(-1, "size")}
                   onChange={([value]) =>
                     set({ ...settings, size: settings.size.map((old, n) => (n === axis ? value! : old)) }, `size ${axis}`)}
@@ -139,6 +145,7 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
               n={n}
               problems={problems}
               explains={explains}
+              unread={unread}
               onChange={(change, field) => setLayer(n, change, `${n} ${field}`)}
             />
           ))}
@@ -148,7 +155,12 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
         {problems.map((one, n) => (
           <ProblemText key={n} state={state} settings={settings} problem={one} />
         ))}
-        {problems.length > 0 && <p class="hint">{say("page.playground.still")}</p>}
+        {unread.value && (
+          <p class="problem">
+            {say(`page.playground.problem.${unread.value.axes > 1 ? "whole_axes" : "whole"}`, { ...unread.value })}
+          </p>
+        )}
+        {(problems.length > 0 || unread.value) && <p class="hint">{say("page.playground.still")}</p>}
       </div>
     </section>
   );
@@ -162,10 +174,11 @@ interface LayerProps {
   problems: readonly Problem[];
   /** Id of the sentences that say what is impossible. */
   explains: string;
+  unread: Signal<Unread | null>;
   onChange: (change: Partial<LayerSettings>, field: string) => void;
 }
 
-function Layer({ state, play, settings, n, problems, explains, onChange }: LayerProps) {
+function Layer({ state, play, settings, n, problems, explains, unread, onChange }: LayerProps) {
   const { say } = state;
   const layer = settings.layers[n]!;
   const [more, setMore] = useState(isRare(layer));
@@ -182,6 +195,8 @@ function Layer({ state, play, settings, n, problems, explains, onChange }: Layer
       of={name}
       values={[layer[field]].flat()}
       limits={LIMITS[field]}
+      explains={explains}
+      unread={unread}
       problem={problem(field)}
       onChange={(values) => onChange({ [field]: Array.isArray(layer[field]) ? values : values[0]! }, field)}
     />

@@ -2,7 +2,6 @@
 import { useComputed } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { parseAddress } from "../address";
-import { type Cell, type Equation, type Sheet, equationOf, isPlane } from "../equation";
 import { outputFormula } from "../geometry";
 import { slips } from "../slips";
 import { identify } from "../numbers";
@@ -10,10 +9,10 @@ import { type Exercise, LEVELS, type Practice as Which, exerciseOf, nextPractice
 import { receiptOf } from "../receipt";
 import { axisOf } from "../settings";
 import type { State } from "../state";
-import { CellScale } from "../text";
 import { readTyped } from "../typed";
-import { Grid } from "./Grid";
+import { PracticePicture } from "./PracticePicture";
 import { ReceiptView } from "./ReceiptView";
+import { ShapePicture } from "./ShapePicture";
 
 /** Hints there are of each kind. */
 const HINTS = { output: 3, product: 1, shape: 2 } as const;
@@ -70,9 +69,12 @@ function Sheets({ state, which }: { state: State; which: Which }) {
       </div>
       <p class="lead">{questionText(state, exercise)}</p>
       {exercise.kind === "shape" ? (
-        <ShapeHints state={state} exercise={exercise} hints={over ? most : hints} />
+        <>
+          {!over && <ShapePicture state={state} exercise={exercise} />}
+          <ShapeHints state={state} exercise={exercise} hints={over ? most : hints} />
+        </>
       ) : (
-        !over && <Picture state={state} exercise={exercise} hints={hints} />
+        !over && <PracticePicture state={state} exercise={exercise} hints={hints} />
       )}
       <form
         onSubmit={(event) => {
@@ -131,11 +133,7 @@ function Sheets({ state, which }: { state: State; which: Which }) {
           </p>
         ))}
       </div>
-      {over && (
-        <>
-          <ReceiptView state={state} />
-        </>
-      )}
+      {over && <ReceiptView state={state} />}
     </section>
   );
 }
@@ -163,65 +161,6 @@ function questionText({ say, source }: State, exercise: Exercise): string {
     ...(layer.bias ? [say("page.practice.ask.bias", words)] : []),
     say("page.practice.ask.output", words),
   ].join(" ");
-}
-
-/** What the question is about: windows and kernels, and as much of the way as the hints give away. */
-function Picture({ state, exercise, hints }: { state: State; exercise: Exercise; hints: number }) {
-  const { say, source } = state;
-  const { step, index } = parseAddress(exercise.address)!;
-  const receipt = receiptOf(source.network, step, index)!;
-  const layout = equationOf(source.network, receipt, { order: "number", from: 0, cells: 900, narrow: () => true });
-  const each = receipt.products.length / receipt.channels.length;
-  const asked = Math.floor(exercise.product / each);
-  const rows = exercise.kind === "product" ? layout.rows.filter((row) => row.place === asked) : layout.rows;
-  return (
-    <div class="equation slides">
-      {rows.map((row) => (
-        <div key={row.place} class="row" role="group" aria-label={say("page.channel", { n: row.channel })}>
-          <div class="name">{say("page.channel", { n: row.channel })}</div>
-          <div class="from">{row.input && !isPlane(row.input) && <Cells state={state} role="input" label="channel" sheet={row.input} />}</div>
-          <div class="sign">×</div>
-          <Cells state={state} role="kernel" label="kernel" sheet={row.kernel} />
-          {(exercise.kind === "product" || hints > 1) && (
-            <>
-              <div class="sign">=</div>
-              <Cells state={state} role="products" label="products" sheet={productsOf(row, exercise)} />
-            </>
-          )}
-          {exercise.kind === "output" && hints > 2 && (
-            <div class="channel-sum">
-              <div class="sign" aria-hidden="true">Σ</div>
-              <div class="sum">{identify(row.sum.value!).text}</div>
-            </div>
-          )}
-        </div>
-      ))}
-    </div>
-  );
-}
-
-interface CellsProps {
-  state: State;
-  role: string;
-  label: string;
-  sheet: Sheet;
-}
-
-function Cells({ state, role, label, sheet }: CellsProps) {
-  const values = sheet.rows.flat().map((cell) => cell.value);
-  return <Grid state={state} role={role} label={state.say(`page.heading.${label}`)} sheet={sheet} scale={new CellScale(values, true)} />;
-}
-
-/** The products of a row; the one that is asked for is a question mark. */
-function productsOf(row: Equation["rows"][number], exercise: Exercise): Sheet {
-  const columns = row.products.rows[0]!.length;
-  const first = row.place * row.products.rows.length * columns;
-  return {
-    ...row.products,
-    rows: row.products.rows.map((cells, r) =>
-      cells.map((cell, c): Cell =>
-        first + r * columns + c === exercise.product ? { key: `${exercise.address}#hidden`, value: "?", selected: true } : cell)),
-  };
 }
 
 /** The formula of the size: with names, then with numbers. */

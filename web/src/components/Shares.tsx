@@ -1,111 +1,235 @@
 /** The share of the result: one number split over the pixels, as a map, and over the biases. */
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Address, addressText, parseAddress } from "../address";
-import { type Split, contributions } from "../contributions";
-import type { ReceiptDocument } from "../document";
+import { type Split, contributions, unravel } from "../contributions";
+import type { Num, ReceiptDocument } from "../document";
 import { type Cell, isPlane, partKey, planeOf } from "../equation";
-import { marked, sumSign } from "../numbers";
+import { sum } from "../exact";
+import { channelAxis, planeName } from "../naming";
+import { ABOUT, about, identify, marked, resolve, sumSign } from "../numbers";
+import { REPORTER } from "../playground";
+import { receiptHere } from "../source";
 import type { State } from "../state";
-import { Tensor } from "../tensor";
+import { Tensor, sizeOf } from "../tensor";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
 import { Grid } from "./Grid";
 import { PlaneMap } from "./PlaneMap";
 
 /** Channels of the input that are shown. */
 const MOST_CHANNELS = 4;
+/** Longer side of a map, in CSS pixels. */
+const SIDE = 260;
 
 export function Shares({ state, receipt }: { state: State; receipt: ReceiptDocument }) {
-  const { say, source } = state;
-  const revision = source.revision.value;
-  const split = useMemo(() => splitOf(state, receipt), [receipt, revision]);
+  const { say } = state;
+  const split = useSplit(state, receipt);
+  if (split === undefined) return <p class="note">{say("page.waiting")}</p>;
   if (!split) return <p class="note">{say("page.shares.none")}</p>;
-  const narrow = isNarrow(receipt);
-  const parts = [alone(split.pixels, false), alone(split.biases, false)];
-  const total = alone(receipt.reported, narrow);
   return (
     <div class="shares">
-      <p>
-        {say("page.shares.sum", {
-          pixels: marked(parts[0]!),
-          biases: marked(parts[1]!),
-          total: `${sumSign(parts, total)} ${total.text}`,
-        })}
-      </p>
-      {[...split.inputs].map(([name, values]) => (
-        <InputShares key={name} state={state} receipt={receipt} name={name} values={values} />
+      <p>{say("page.shares.what")}</p>
+      <Total state={state} receipt={receipt} split={split} />
+      {[...split.inputs].map(([name, values], n) => (
+        <InputShares key={name} state={state} receipt={receipt} name={name} part={n ? `share${n + 1}` : "share"} values={values} />
       ))}
-      <p class="note">{say("page.shares.colours")}</p>
     </div>
   );
 }
 
-function splitOf(state: State, receipt: ReceiptDocument): Split | null {
+/** The split of a number: worked out here, or asked for; undefined while that is underway. */
+function useSplit(state: State, receipt: ReceiptDocument): Split | null | undefined {
   const { source } = state;
-  const explain = (address: Address): ReceiptDocument | null => {
-    try {
-      const found = source.receipt(address);
-      return found instanceof Promise ? null : found;
-    } catch {
-      return null;
-    }
+  const revision = source.revision.value;
+  const [asked, setAsked] = useState<{ of: ReceiptDocument; split: Split | null } | null>(null);
+  const address = parseAddress(receipt.address)!;
+  useEffect(() => {
+    let here = true;
+    const put = (split: Split | null): void => {
+      if (here) setAsked({ of: receipt, split });
+    };
+    source.split?.(address).then(put, () => put(null));
+    return () => (here = false);
+  }, [source, receipt]);
+  const own = useMemo(() => (source.split ? null : splitOf(state, address)), [source, receipt, revision]);
+  if (!source.split) return own;
+  return asked?.of === receipt ? asked.split : undefined;
+}
+
+function splitOf({ source }: State, address: Address): Split | null {
+  return contributions(source.network, address, (address) => {
+    const found = receiptHere(source, address);
+    return found instanceof Promise ? null : found;
+  });
+}
+
+/** Pixels + biases = their sum, and what was returned where that differs. */
+function Total({ state, receipt, split }: { state: State; receipt: ReceiptDocument; split: Split }) {
+  const { say } = state;
+  const { reported } = receipt;
+  const narrow = isNarrow(receipt);
+  const total = sum([split.pixels, split.biases]);
+  const parts = [alone(split.pixels, false), alone(split.biases, false)];
+  const off = typeof reported === "number" ? reported - total : NaN;
+  const differs = Number.isFinite(off) && off !== 0;
+  const [made, returned] = differs
+    ? resolve([total, Number(reported)], off, narrow)
+    : [alone(total, narrow), alone(reported, narrow)];
+  let full = "";
+  const amount = (part: string, value: Num, text: string) => {
+    const key = partKey(receipt.address, part);
+    const label = `${say(`page.part.${part}`)} = ${identify(value, false).text}`;
+    if (state.pointed.value === key) full = label;
+    return (
+      <span class="amount" role="note" tabIndex={0} data-address={key} aria-label={label}>
+        {text}
+      </span>
+    );
   };
-  return contributions(source.network, parseAddress(receipt.address)!, explain);
+  return (
+    <>
+      <p class="split">
+        {say("page.part.pixels")} {amount("pixels", split.pixels, marked(parts[0]!))} + {say("page.part.biases")}{" "}
+        {amount("biases", split.biases, marked(parts[1]!))} {sumSign(parts, made!)}{" "}
+        {amount("split", total, made!.text)}
+      </p>
+      {full && (
+        <p class="detail" aria-hidden="true">
+          {full}
+        </p>
+      )}
+      {differs && (
+        <p class="note" data-address={receipt.address}>
+          {returnedText(state, receipt, marked(returned!))} · {say("page.shares.differs", { residual: about(Math.abs(off)) })}
+        </p>
+      )}
+    </>
+  );
+}
+
+function returnedText({ say }: State, { reporter }: ReceiptDocument, value: string): string {
+  if (reporter === REPORTER) return say("page.playground.returned", { value });
+  const known = ["torch", "onnxruntime", "observed"].includes(reporter);
+  return say(`verdict.returned.${known ? reporter : "other"}`, { value, reporter });
 }
 
 interface InputSharesProps {
   state: State;
   receipt: ReceiptDocument;
   name: string;
+  /** What the shares are called in addresses. */
+  part: string;
   values: Float64Array;
 }
 
-function InputShares({ state, receipt, name, values }: InputSharesProps) {
-  const input = state.source.network.tensor(name)!;
-  const { shape } = input;
-  const share = new Tensor(partKey(receipt.address, "share"), "share", "float64", shape);
-  share.boxes.push({ start: shape.map(() => 0), shape, values });
+function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
+  const { say } = state;
+  const { network } = state.source;
+  const { shape } = network.tensor(name)!;
+  const share = useMemo(() => {
+    const tensor = new Tensor(partKey(receipt.address, part), "share", "float64", shape);
+    tensor.boxes.push({ start: shape.map(() => 0), shape, values });
+    return tensor;
+  }, [values]);
   const sample = parseAddress(receipt.address)!.index[0] ?? 0;
-  const channels = shape.length > 2 ? shape.at(-3)! : 1;
-  const follow = (key: string): void => {
-    const at = parseAddress(key.slice(receipt.address.length + 1));
-    if (at) state.follow(addressText(name, at.index));
+  const axis = channelAxis(network, name);
+  const channels = axis < 0 ? 1 : shape[axis]!;
+  const shown = Math.min(channels, MOST_CHANNELS);
+  const pixelOf = (key: string): number[] | null => {
+    const text = key.startsWith(`${share.name}[`) ? parseAddress(`x${key.slice(share.name.length)}`) : null;
+    return text && text.index;
   };
-  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const follow = (key: string): void => {
+    const index = pixelOf(key);
+    if (index) state.follow(addressText(name, index));
+  };
+  const top = values.reduce((most, value, n) => (Math.abs(value) > Math.abs(values[most]!) ? n : most), 0);
+  const largest = Math.abs(values[top] ?? 0);
+  const pointed = pixelOf(state.pointed.value ?? "");
+  const looked = pointed ?? unravel(shape, top);
   return (
     <div class="planes">
-      {Array.from({ length: Math.min(channels, MOST_CHANNELS) }, (_, channel) => {
-        const index = shape.map((_, axis) =>
-          axis === shape.length - 3 ? channel : axis === 0 && shape.length > 3 ? Math.min(sample, shape[0]! - 1) : 0,
-        );
+      {Array.from({ length: shown }, (_, channel) => {
+        const index = shape.map((size, n) => (n === axis ? channel : n === 0 && axis > 0 ? Math.min(sample, size - 1) : 0));
         const drawn = planeOf(share, index, null, narrowEnough(false));
-        const label = `${name}: ${state.say("page.channel", { n: channel })}`;
-        if (isPlane(drawn)) {
-          return (
-            <figure key={channel}>
-              <PlaneMap state={state} plane={{ ...drawn, mark: null }} role="input" label={label} onFollow={follow} />
-              <figcaption>{label}</figcaption>
-            </figure>
-          );
-        }
-        const cells = drawn.rows.map((row) => row.map((cell): Cell => ({
-          ...cell,
-          selected: false,
-          shade: largest ? Number(cell.value) / largest : 0,
-        })));
+        const plane = planeName(state, name, index, isPlane(drawn) ? drawn.at.length : shape.length - 2);
+        const label = say("page.shares.caption", { name: plane });
         return (
           <figure key={channel}>
-            <Grid
-              state={state}
-              role="share"
-              label={label}
-              sheet={{ ...drawn, rows: cells }}
-              scale={new CellScale(cells.flat().map((cell) => cell.value), false)}
-              onFollow={(cell) => cell.key && follow(cell.key)}
-            />
+            {isPlane(drawn) ? (
+              <PlaneMap
+                state={state}
+                plane={{ ...drawn, mark: null }}
+                role="input"
+                label={label}
+                side={SIDE}
+                largest={largest}
+                plus
+                onFollow={follow}
+              />
+            ) : (
+              <Grid
+                state={state}
+                role="share"
+                label={label}
+                sheet={{
+                  slice: drawn.slice,
+                  rows: drawn.rows.map((row) =>
+                    row.map((cell): Cell => ({
+                      key: cell.key,
+                      value: cell.value,
+                      before: Number(cell.value) > 0 ? "+" : "",
+                      shade: largest ? Number(cell.value) / largest : 0,
+                    })),
+                  ),
+                }}
+                scale={new CellScale(drawn.rows.flat().map((cell) => cell.value), false)}
+                onFollow={(cell) => cell.key && follow(cell.key)}
+              />
+            )}
             <figcaption>{label}</figcaption>
           </figure>
         );
       })}
+      <div class="scale-and-number">
+        <Legend largest={largest} address={addressText(share.name, unravel(shape, top))} />
+        <p>{say("page.shares.colours")}</p>
+        <p class="looked" data-address={addressText(share.name, looked)}>
+          {say(pointed ? "page.shares.pointed" : "page.shares.largest", {
+            address: addressText(name, looked),
+            value: identify(network.tensor(name)!.at(looked) ?? NaN).text,
+            share: signed(share.at(looked)!),
+          })}
+        </p>
+        {channels > shown && (
+          <p data-address={partKey(receipt.address, `${part}-rest`)}>{say("page.shares.rest", { shown, of: channels, rest: signed(restOf(values, shape, axis, shown)) })}</p>
+        )}
+      </div>
     </div>
   );
+}
+
+/** The colours of a map, and the numbers that they stand for. */
+function Legend({ largest, address }: { largest: number; address: string }) {
+  const end = alone(largest, false, 3);
+  const about = end.rounded ? ABOUT : "";
+  return (
+    <div class="map-scale">
+      <div class="bar" aria-hidden="true" />
+      <span data-address={address}>{`${about}−${end.text}`}</span>
+      <span>0</span>
+      <span data-address={address}>{`${about}+${end.text}`}</span>
+    </div>
+  );
+}
+
+/** A contribution with its sign, also where it is positive. */
+function signed(value: Num): string {
+  const shown = alone(value, false);
+  return (shown.rounded ? ABOUT : "") + (Number(value) > 0 ? "+" : "") + shown.text;
+}
+
+/** What the channels that are not shown contribute together. */
+function restOf(values: Float64Array, shape: readonly number[], axis: number, shown: number): number {
+  const inner = sizeOf(shape.slice(axis + 1));
+  return sum([...values].filter((_, n) => Math.floor(n / inner) % shape[axis]! >= shown));
 }

@@ -1,7 +1,10 @@
 /** The layers from the input on: in each, what the selected number was made of or went into. */
-import { useComputed } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { addressText, parseAddress } from "../address";
-import { type Span, cone, reach } from "../cone";
+import { type Field as Found, cone, reach, spanOf } from "../cone";
+import { runsOf } from "../places";
+import type { Reached } from "../source";
 import type { State } from "../state";
 import type { Tensor } from "../tensor";
 
@@ -22,7 +25,27 @@ export function Strip({ state }: { state: State }) {
     ({ origin }) => origin === "step" || origin === "input",
   );
   const { shown, gaps } = around(tensors, here);
-  const { below, above } = spans.value;
+  const selected = state.selected.value;
+  const asked = useSignal<(Reached & { of: string }) | null>(null);
+  const told = asked.value?.of === selected ? asked.value : spans.value;
+  const fieldIn = (side: keyof Reached, name: string): Found | undefined => {
+    const own = spans.value[side].get(name);
+    return own === null ? told[side].get(name) : own;
+  };
+  useEffect(() => {
+    const { below, above } = spans.peek();
+    const names = shown.flatMap(({ name }) => (below.get(name) === null || above.get(name) === null ? [name] : []));
+    const at = parseAddress(selected);
+    if (names.length && at) {
+      void state.source.reach?.(at, names).then(
+        (found) => (asked.value = { ...found, of: selected }),
+        () => undefined, // It stays unknown; the next receipt says why nobody answers.
+      );
+    }
+  }, [selected, state.source]);
+  /** The layer under the pointer or the focus: the line below says in words what its picture shows. */
+  const looked = useSignal<string | null>(null);
+  const said = tensors.find(({ name }) => name === looked.value) ?? farthest(tensors, here, spans.value);
   return (
     <nav class="strip" aria-label={say("page.layers")}>
       <ol>
@@ -32,9 +55,13 @@ export function Strip({ state }: { state: State }) {
             <Layer
               state={state}
               tensor={tensor}
-              read={below.get(tensor.name)}
-              made={above.get(tensor.name)}
+              read={fieldIn("below", tensor.name)}
+              made={fieldIn("above", tensor.name)}
               here={tensor.name === here}
+              onLook={(on) => {
+                if (on) looked.value = tensor.name;
+                else if (looked.value === tensor.name) looked.value = null;
+              }}
             />
           </li>
         ))}
@@ -57,11 +84,27 @@ export function Strip({ state }: { state: State }) {
           </select>
         </label>
       )}
+      {said && (
+        <p class="legend" aria-hidden="true">
+          <span class={`swatch ${spans.value.below.has(said.name) ? "read" : "made"}`} />{" "}
+          {fieldText(state, said, fieldIn("below", said.name), fieldIn("above", said.name))}
+        </p>
+      )}
     </nav>
   );
 }
 
-const NONE = new Map<string, Span>();
+const NONE = new Map<string, Found>();
+
+/** The layer that says most: the input that the number was made of, else the last one made of it. */
+function farthest(
+  tensors: readonly Tensor[],
+  here: string | undefined,
+  { below, above }: Reached,
+): Tensor | undefined {
+  const others = tensors.filter(({ name }) => name !== here);
+  return others.find(({ name }) => below.has(name)) ?? others.findLast(({ name }) => above.has(name));
+}
 
 /** Choose the first layer, the last, and those around one; say how many were left out before each. */
 function around(
@@ -84,23 +127,33 @@ interface LayerProps {
   state: State;
   tensor: Tensor;
   /** What the selected number was made of, here. */
-  read: Span | undefined;
+  read: Found | undefined;
   /** What was made of it, here. */
-  made: Span | undefined;
+  made: Found | undefined;
   here: boolean;
+  onLook: (on: boolean) => void;
 }
 
-function Layer({ state, tensor, read, made, here }: LayerProps) {
+function Layer({ state, tensor, read, made, here, onLook }: LayerProps) {
   const { name, shape } = tensor;
-  const span = read ?? made;
+  const field = read === undefined ? made : read;
   const size = shape.slice(shape.length > 3 ? 1 : 0).join(" × ");
   const first = (): void => {
-    const index = span ? span.map(([low, high]) => Math.max(0, Math.min(low, high))) : shape.map(() => 0);
+    const index = spanOf(field)?.map(([low]) => low) ?? shape.map(() => 0);
     state.select(here ? state.selected.value : addressText(name, index));
   };
   return (
-    <button type="button" class="layer" aria-current={here ? "step" : undefined} onClick={first}>
-      <Field tensor={tensor} span={span} kind={read ? "read" : "made"} />
+    <button
+      type="button"
+      class="layer"
+      aria-current={here ? "step" : undefined}
+      onClick={first}
+      onPointerEnter={() => onLook(true)}
+      onPointerLeave={() => onLook(false)}
+      onFocus={() => onLook(true)}
+      onBlur={() => onLook(false)}
+    >
+      <Field tensor={tensor} field={field} kind={read === undefined ? "made" : "read"} />
       <span class="layer-name">{name}</span>
       <span class="layer-shape">{size}</span>
       <span class="visually-hidden">{here ? "" : fieldText(state, tensor, read, made)}</span>
@@ -109,40 +162,53 @@ function Layer({ state, tensor, read, made, here }: LayerProps) {
 }
 
 /** Say which part of a tensor the selected number was made of, or went into. */
-function fieldText(state: State, tensor: Tensor, read: Span | undefined, made: Span | undefined): string {
-  const span = read ?? made;
-  if (!span || span.some(([low, high]) => high < low)) return state.say("page.field.none");
-  const places = span.map(([low, high]) => (low === high ? `${low}` : `${low}–${high}`)).join(", ");
-  return state.say(read ? "page.field.read" : "page.field.made", { name: tensor.name, places });
+function fieldText(state: State, tensor: Tensor, read: Found | undefined, made: Found | undefined): string {
+  const { name, shape } = tensor;
+  const field = read === undefined ? made : read;
+  if (field === undefined) return state.say("page.field.none", { name });
+  if (field === null) return state.say("page.field.unknown", { name });
+  const key = `page.field.${read === undefined ? "made" : "read"}`;
+  const [box, another] = field;
+  const every = box!.every((places, axis) => places.length === shape[axis]);
+  if (every && !another) return state.say(`${key}_all`, { name });
+  const places = spanOf(field)!.map((ends, axis) => {
+    const runs = another ? [ends] : runsOf(box![axis]!);
+    const most = runs.length > MOST_RUNS ? [ends] : runs;
+    return most.map(([low, high]) => (low === high ? `${low}` : `${low}–\u2060${high}`)).join("+");
+  });
+  return state.say(key, { name, places: places.join(", ") });
 }
+
+/** Runs of positions on one axis that are still told apart. */
+const MOST_RUNS = 8;
 
 /** The plane of a tensor as a small picture, the field filled in. */
 interface FieldProps {
   tensor: Tensor;
-  span: Span | undefined;
+  field: Found | undefined;
   kind: "read" | "made";
 }
 
-function Field({ tensor, span, kind }: FieldProps) {
+function Field({ tensor, field, kind }: FieldProps) {
   const flat = tensor.shape.length < 3;
   const width = tensor.shape.at(-1) ?? 1;
   const height = flat ? 1 : tensor.shape.at(-2)!;
   const scale = 28 / Math.max(width, height, 1);
   const [w, h] = [Math.max(width * scale, 2), Math.max(height * scale, 2)];
-  const [left, right] = span?.at(-1) ?? [0, -1];
-  const [top, bottom] = flat ? [0, 0] : (span?.at(-2) ?? [0, -1]);
+  const [x, y] = [(28 - w) / 2, (28 - h) / 2];
+  const box = ([left, right]: readonly [number, number], [top, bottom]: readonly [number, number]): string => {
+    const [wide, high] = [Math.max((right - left + 1) * scale, 1.5), Math.max((bottom - top + 1) * scale, 1.5)];
+    return `M${x + left * scale} ${y + top * scale}h${wide}v${high}h${-wide}z`;
+  };
+  const filled = (field ?? []).flatMap((places) => {
+    const columns = places.length ? runsOf(places.at(-1)!) : [[0, 0] as const];
+    const rows = flat ? [[0, 0] as const] : runsOf(places.at(-2)!);
+    return rows.flatMap((row) => columns.map((column) => box(column, row)));
+  });
   return (
     <svg class="field" width="32" height="32" viewBox="-2 -2 32 32" aria-hidden="true">
-      <rect class="whole" x={(28 - w) / 2} y={(28 - h) / 2} width={w} height={h} />
-      {span && right >= left && bottom >= top && (
-        <rect
-          class={kind}
-          x={(28 - w) / 2 + left * scale}
-          y={(28 - h) / 2 + top * scale}
-          width={Math.max((right - left + 1) * scale, 1.5)}
-          height={Math.max((bottom - top + 1) * scale, 1.5)}
-        />
-      )}
+      <rect class={field === null ? "whole unknown" : "whole"} x={x} y={y} width={w} height={h} />
+      {filled.length > 0 && <path class={kind} d={filled.join("")} />}
     </svg>
   );
 }

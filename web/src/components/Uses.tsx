@@ -1,20 +1,25 @@
-/** Where a number goes: everything that the next steps made of it lights up. */
-import { parseAddress } from "../address";
-import { type Law, lawOf, usesOfInput, usesOfWeight } from "../convolution";
+/** Where a number goes: everything that the next steps made of it, and how. */
+import { useEffect, useState } from "preact/hooks";
+import { addressText, parseAddress } from "../address";
+import { lawOf } from "../convolution";
+import type { Num } from "../document";
 import { type Cell, isPlane, planeOf } from "../equation";
-import type { Network, Step } from "../network";
+import { planeName } from "../naming";
+import type { Step } from "../network";
+import { ABOUT, productSign } from "../numbers";
 import type { State } from "../state";
 import { CellScale, narrowEnough } from "../text";
+import { usedBy, usesOf } from "../uses";
 import { Grid } from "./Grid";
+import { Pager } from "./Pager";
 import { PlaneMap } from "./PlaneMap";
 
-/** Planes that are shown of one step, and uses that are looked at. */
+/** Planes and uses that are shown of one step at once. */
 const MOST_PLANES = 4;
-const MOST_USES = 20_000;
+const MOST_ROWS = 8;
 
 export function Uses({ state, address }: { state: State; address: string }) {
-  const { network, revision } = state.source;
-  void revision.value;
+  const { network } = state.source;
   const at = parseAddress(address);
   const tensor = at && network.tensor(at.step);
   if (!at || !tensor) return null;
@@ -23,89 +28,99 @@ export function Uses({ state, address }: { state: State; address: string }) {
   return (
     <div class="uses">
       {readers.map(({ step, role }) => (
-        <UsesIn
-          key={`${step.name} ${role}`}
-          state={state}
-          step={step}
-          outputs={outputsOf(network, step, role, at.index)}
-        />
+        <UsesIn key={`${step.name} ${role}`} state={state} name={tensor.name} index={at.index} step={step} role={role} />
       ))}
     </div>
   );
 }
 
-/** Positions in a step's output that an operand number went into; null where that is not known. */
-function outputsOf(
-  network: Network,
-  step: Step,
-  role: string,
-  index: readonly number[],
-): number[][] | null {
-  const law = lawOf(network, step);
-  if (law && role === "input") return usesOfInput(law, index).map((use) => use.output);
-  if (law && role === "weight") {
-    return usesOfWeight(law, index, MOST_USES).map((use) => use.output);
-  }
-  const [output, operand] = [network.tensor(step.name), network.tensor(step.operands[role]!)];
-  const same = output?.shape.join() === operand?.shape.join();
-  return same && !law && step.status === "gates" ? [[...index]] : null;
-}
-
 interface UsesInProps {
   state: State;
+  /** The number: of which tensor, and where. */
+  name: string;
+  index: readonly number[];
   step: Step;
-  outputs: number[][] | null;
+  role: string;
 }
 
-function UsesIn({ state, step, outputs }: UsesInProps) {
-  const { say } = state;
-  const { network } = state.source;
-  const tensor = network.tensor(step.name)!;
-  if (!outputs) return <p class="note">{say("page.uses.unknown", { name: step.name })}</p>;
-  const law = lawOf(network, step);
-  const planes = new Map<string, number[][]>();
-  const depth = law?.axes.length ? law.leading + 1 : Math.max(tensor.shape.length - 2, 0);
+function UsesIn({ state, name: operand, index, step, role }: UsesInProps) {
+  const { say, source } = state;
+  void source.revision.value;
+  const { name } = step;
+  const found = usedBy(source, step, role, index);
+  useArrivals(found?.waiting ?? []);
+  if (!found) return <p class="note">{say("page.uses.unknown", { name })}</p>;
+  const { outputs, missing, waiting } = found;
+  const rank = source.network.tensor(name)!.shape.length;
+  const law = lawOf(source.network, step);
+  const rows = law ? rank - Math.min(law.axes.length, 2) : Math.max(rank - 2, 0);
+  const planes = new Map<string, (readonly number[])[]>();
   for (const output of outputs) {
-    const key = output.slice(0, depth).join();
-    planes.set(key, [...(planes.get(key) ?? []), output]);
+    const key = output.slice(0, rows).join();
+    if (!planes.get(key)?.push(output)) planes.set(key, [output]);
   }
   const shown = [...planes.values()].slice(0, MOST_PLANES);
-  const follow = (cell: Cell): void => {
-    if (cell.key) state.follow(cell.key);
-  };
-  const key = planes.size > shown.length ? "some" : "all";
+  const count = outputs.length;
   return (
-    <section class="used" aria-label={say("page.uses.in", { name: step.name })}>
-      <h2>{say("page.uses.in", { name: step.name })}</h2>
-      <p>{say(`page.uses.${key}`, { count: outputs.length, shown: shown.length, of: planes.size })}</p>
+    <section class="used" aria-label={say("page.uses.in", { name })}>
+      <h2>{say("page.uses.in", { name })}</h2>
+      <p>
+        {count > 0 && say(count > 1 ? "page.uses.all" : "page.uses.one", { name, count })}{" "}
+        {planes.size > shown.length && say("page.uses.some", { shown: shown.length, of: planes.size })}
+        {!count && !missing && !waiting.length && say("page.uses.nothing", { name })}
+      </p>
       <div class="planes">
         {shown.map((places) => (
-          <UsedPlane key={places[0]!.join()} state={state} step={step} law={law} places={places} onFollow={follow} />
+          <UsedPlane key={places[0]!.join()} state={state} step={step} places={places} />
         ))}
       </div>
+      {count > 0 && <UseTable state={state} address={addressText(operand, index)} step={step} role={role} outputs={outputs} />}
+      <Left state={state} waiting={waiting.length} missing={missing} />
     </section>
+  );
+}
+
+/** Draw again when what was asked for is here. */
+function useArrivals(waiting: readonly Promise<unknown>[]): void {
+  const [, setArrived] = useState(0);
+  useEffect(() => {
+    let here = waiting.length > 0;
+    void Promise.allSettled(waiting).then(() => here && setArrived((n) => n + 1));
+    return () => (here = false);
+  });
+}
+
+/** Say what is not shown, or not yet. */
+function Left({ state, waiting, missing }: { state: State; waiting: number; missing: number }) {
+  return (
+    <>
+      {waiting > 0 && <p class="note">{state.say("page.waiting")}</p>}
+      {missing > 0 && <p class="note">{state.say("page.uses.missing", { count: missing })}</p>}
+    </>
   );
 }
 
 interface UsedPlaneProps {
   state: State;
   step: Step;
-  law: Law | null;
-  places: number[][];
-  onFollow: (cell: Cell) => void;
+  places: readonly (readonly number[])[];
 }
 
-function UsedPlane({ state, step, law, places, onFollow }: UsedPlaneProps) {
-  const tensor = state.source.network.tensor(step.name)!;
-  const drawn = planeOf(tensor, places[0]!, law, narrowEnough(true));
-  const label = law?.axes.length
-    ? state.say("page.output_channel", { n: places[0]![law.leading] })
-    : state.say("page.output", { name: step.name });
-  const lit = new Set(places.map((place) => `${step.name}[${place.join(",")}]`));
+/** One plane of the output, with the numbers marked that used the number. */
+function UsedPlane({ state, step, places }: UsedPlaneProps) {
+  const { network } = state.source;
+  const tensor = network.tensor(step.name)!;
+  const drawn = planeOf(tensor, places[0]!, lawOf(network, step), narrowEnough(true));
+  const lit = new Set(places.map((place) => addressText(step.name, place)));
+  const frame = hull(places);
+  const inside = (frame[1] - frame[0] + 1) * (frame[3] - frame[2] + 1);
+  const map = isPlane(drawn);
+  const label = planeName(state, step.name, places[0]!, map ? drawn.at.length : tensor.shape.length - 2);
+  const marked = map ? (inside > lit.size ? "some_framed" : "framed") : "yellow";
   return (
     <figure>
-      {isPlane(drawn) ? (
-        <PlaneMap state={state} plane={{ ...drawn, mark: hull(places) }} role="output" label={label} />
+      {map ? (
+        <PlaneMap state={state} plane={{ ...drawn, mark: frame }} role="output" label={label} />
       ) : (
         <Grid
           state={state}
@@ -114,16 +129,93 @@ function UsedPlane({ state, step, law, places, onFollow }: UsedPlaneProps) {
           sheet={{ ...drawn, rows: drawn.rows.map((row) => row.map((cell) => ({ ...cell, selected: false }))) }}
           scale={new CellScale(drawn.rows.flat().map((cell) => cell.value), true)}
           lit={lit}
-          onFollow={onFollow}
+          onFollow={(cell) => cell.key && state.follow(cell.key)}
         />
       )}
-      <figcaption>{label}</figcaption>
+      <figcaption>
+        {label}
+        <br />
+        <span class={`swatch ${marked}`} /> {state.say(`page.uses.${marked}`, { count: lit.size })}
+      </figcaption>
     </figure>
   );
 }
 
+interface UseTableProps {
+  state: State;
+  address: string;
+  step: Step;
+  role: string;
+  outputs: readonly (readonly number[])[];
+}
+
+/** Each use as an equation: number × factor = product, and what it went into. */
+function UseTable({ state, address, step, role, outputs }: UseTableProps) {
+  const { say, source } = state;
+  const [from, setFrom] = useState(0);
+  const first = from < outputs.length ? from : 0;
+  const seen = outputs.slice(first, first + MOST_ROWS);
+  const last = first + seen.length;
+  const { uses, missing, waiting } = usesOf(source, step, seen, address);
+  useArrivals(waiting);
+  const at = parseAddress(address)!;
+  const value = source.network.tensor(at.step)!.at(at.index);
+  const made = uses.map(({ output }) => source.network.tensor(step.name)!.at(output));
+  const scales = [
+    new CellScale([value], true),
+    new CellScale(uses.map(({ factor }) => factor.value), true),
+    new CellScale(uses.map(({ product }) => product.value), false),
+    new CellScale(made, true),
+  ] as const;
+  const rows = uses.map(({ output, factor, product }, n): Cell[] => {
+    const key = addressText(step.name, output);
+    return [
+      { key: address, value },
+      { ...factor, before: "×" },
+      { ...product, before: sign(scales, [value, factor.value, product.value]) },
+      { key, value: made[n], before: `→ ${key} ${scales[3].show(made[n] ?? 0).rounded ? ABOUT : "="}` },
+    ];
+  });
+  const by = !lawOf(source.network, step) || role === "bias" ? "factor" : role === "input" ? "weight" : "input";
+  const heads = ["number", by, "product", "into"].map((part) => say(`page.uses.heading.${part}`));
+  return (
+    <div class="use-table">
+      {rows.length > 0 && (
+        <Grid
+          state={state}
+          role="used-in"
+          label={say("page.uses.table", { name: step.name })}
+          sheet={{ rows, slice: rows.length }}
+          scale={scales[0]}
+          columns={heads.map((head, n) => ({ head, scale: scales[n]! }))}
+          onFollow={(cell) => {
+            // A product, or a factor that is stored nowhere, leads to the receipt that it stands in.
+            if (cell.key) state.follow(cell.key.replace(/#.*/, ""));
+          }}
+        />
+      )}
+      <Left state={state} waiting={waiting.length} missing={missing} />
+      {outputs.length > seen.length && (
+        <Pager
+          state={state}
+          text={say("page.uses.rows", { first: first + 1, last, count: outputs.length })}
+          previous={first ? () => setFrom(first - MOST_ROWS) : null}
+          next={last < outputs.length ? () => setFrom(last) : null}
+        />
+      )}
+    </div>
+  );
+}
+
+/** `=` where the product is that of the factors as they are shown. */
+function sign(scales: readonly CellScale[], values: readonly (Num | undefined)[]): string {
+  if (values.some((value) => value === undefined)) return "=";
+  const [left, right, made] = values.map((value, n) => scales[n]!.show(value!));
+  return productSign(left!, right!, made!);
+}
+
 /** First and last row and column of places in one plane. */
-function hull(places: readonly number[][]): [number, number, number, number] {
+function hull(places: readonly (readonly number[])[]): [number, number, number, number] {
   const rows = places.map((place) => place.at(-2) ?? 0);
   const columns = places.map((place) => place.at(-1) ?? 0);
   return [Math.min(...rows), Math.max(...rows), Math.min(...columns), Math.max(...columns)];

@@ -36,6 +36,8 @@ FAMILIES: tuple[Family, ...] = (
     layout.outputs,
     layout.added,
     channels.reads,
+    channels.tiled,
+    channels.swapped_in_groups,
     channels.single,
     channels.not_summed,
     padding.amounts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ def amounts(setup: Setup) -> Iterator[Change]:
     if not any(isinstance(stage, Add) for stage in setup.stages):
         return
     taps = math.prod(setup.kernel)
+    yield Change("bias.alone", "after", _without_products, {}, 1.1)
     yield _times("bias.missing", 0.0, 1.0)
     yield _times("bias.repeated", 2.0, 1.0, times=2)
     many = {
@@ -63,6 +65,15 @@ def amounts(setup: Setup) -> Iterator[Change]:
             if 0 < first < count:
                 yield _masked(places < first, 1.5)
                 yield _masked(places >= first, 1.6)
+
+
+def _without_products(setup: Setup) -> Setup:
+    """Return a setup whose products are never added: the bias is all there is."""
+
+    def stage(sums: Sums) -> Sums:
+        return sums.to(0 * sums.values, 0 * sums.magnitude)
+
+    return setup.but(stages=(Local(stage), *setup.stages))
 
 
 def _change(id_: str, change: Callable[[Array], Array], cost: float, /, **given: object) -> Change:
@@ -151,7 +162,7 @@ def _moved(at: int, by: int) -> Callable[[Setup], Setup | None]:
         if at >= len(stages):
             return None
         stage = stages.pop(at)
-        stages.insert(at + by, stage)
+        stages.insert(at + by, replace(stage, apart=True) if isinstance(stage, Add) else stage)
         return setup.but(stages=tuple(stages))
 
     return make

@@ -63,6 +63,43 @@ def reads(setup: Setup) -> Iterator[Change]:
     yield reading("groups.ignored", first, 1.2, which="first", groups=groups)
     yield reading("groups.ignored", last, 1.4, which="last", groups=groups)
     yield reading("groups.reversed", backwards, 1.3, of="channels")
+    blocks = np.arange(setup.channels_out).reshape(groups, each)[::-1].reshape(-1)
+
+    def outputs_backwards(s: Setup) -> Setup:
+        return s.but(y_maps=(*s.y_maps, order(1, blocks)))
+
+    yield Change("groups.reversed", "y", outputs_backwards, {"of": "outputs"}, 1.3)
+
+
+def tiled(setup: Setup) -> Iterator[Change]:
+    """Groups ignored: the kernels of one group repeated until they cover all input channels."""
+    if setup.groups == 1 or setup.transposed:
+        return
+
+    def make(s: Setup) -> Setup | None:
+        if s.w_maps or s.w_ops:
+            return None
+        times = (1, s.groups, *(1 for _ in range(s.axes)))
+        return s.but(weight=np.tile(s.weight, times), groups=1)
+
+    parameters = {"groups": setup.groups}
+    yield Change("groups.kernels_tiled", "xw", make, parameters, 1.3, alone=True)
+
+
+def swapped_in_groups(setup: Setup) -> Iterator[Change]:
+    """Kernels of a group taken as (I, O) where (O, I) is meant."""
+    groups, terms = setup.groups, setup.terms
+    if groups == 1 or terms == 1 or setup.channels_out // groups != terms:
+        return
+
+    def step(index: Positions, shape: tuple[int, ...]) -> Positions:
+        first, second = index[0], index[1]
+        return (first // terms * terms + second, first % terms + 0 * second, *index[2:])
+
+    def make(s: Setup) -> Setup:
+        return s.but(w_maps=(*s.w_maps, step))
+
+    yield Change("groups.kernels_transposed", "w", make, {"groups": groups}, 1.2)
 
 
 def single(setup: Setup) -> Iterator[Change]:

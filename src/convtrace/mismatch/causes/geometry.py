@@ -17,8 +17,13 @@ def strides(setup: Setup) -> Iterator[Change]:
 
 def dilations(setup: Setup) -> Iterator[Change]:
     """The dilation off by one, swapped between axes, ignored, or that of another axis."""
-    if any(k > 1 for k in setup.kernel):
-        yield from _numbers(setup, "dilation", setup.dilation)
+    if not any(k > 1 for k in setup.kernel):
+        return
+    yield from _numbers(setup, "dilation", setup.dilation)
+    if not setup.transposed:
+        none = (0,) * setup.axes
+        given = {"value": none, "right": setup.dilation, "axes": axis_names(setup.axes)}
+        yield Change("dilation.zero", "x", lambda s: s.but(dilation=none), given, 1.4)
 
 
 def _numbers(setup: Setup, name: str, right: tuple[int, ...]) -> Iterator[Change]:

@@ -7,14 +7,30 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from convtrace.mismatch.causes.maps import axis_names, misread, only, order, permute, reverse, roll
+from convtrace.mismatch.causes.maps import (
+    axis_names,
+    divisors,
+    misread,
+    only,
+    order,
+    permute,
+    pitch,
+    reverse,
+    roll,
+)
 from convtrace.mismatch.computing.setup import Map, Setup
 from convtrace.mismatch.search.change import Change
 
 
-def turned(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
+def turned(
+    id_: str, step: Map, cost: float = 1.0, /, *, alone: bool = False, **parameters: object
+) -> Change:
     """Make a change that rearranges the weights."""
-    return Change(id_, "w", lambda setup: setup.but(w_maps=(*setup.w_maps, step)), parameters, cost)
+
+    def make(setup: Setup) -> Setup:
+        return setup.but(w_maps=(*setup.w_maps, step))
+
+    return Change(id_, "w", make, parameters, cost, alone)
 
 
 def flips(setup: Setup) -> Iterator[Change]:
@@ -62,6 +78,8 @@ def axes(setup: Setup) -> Iterator[Change]:
         word = "".join(letters[a] for a in perm)
         usual = _is_usual(perm, spatial)
         cost = 1.2 if kernel_only else 1.3 if usual else 2.0
+        if perm in ((*spatial, 1, 0), (0, *spatial, 1)):
+            cost = 1.25  # HWIO and OHWI: TensorFlow and TFLite
         if count > 4 and not usual and not kernel_only:
             continue
         if swapped == shape:
@@ -70,7 +88,7 @@ def axes(setup: Setup) -> Iterator[Change]:
             continue
         for stored in (True, False):
             # Where both readings are the same, the second one adds nothing.
-            if not stored and tuple(np.argsort(perm)) == perm:
+            if not stored and tuple(np.argsort(perm)) == perm and swapped == shape:
                 continue
             yield turned(
                 "kernel.reshaped",
@@ -80,6 +98,8 @@ def axes(setup: Setup) -> Iterator[Change]:
                 right="".join(letters),
                 stored=stored,
             )
+    if setup.axes > 1 and shape[-1] != shape[-2]:
+        yield turned("kernel.row_length", pitch(shape[-2]), 1.6, length=shape[-2], right=shape[-1])
 
 
 def _is_usual(perm: tuple[int, ...], spatial: tuple[int, ...]) -> bool:
@@ -114,17 +134,16 @@ def orders(setup: Setup) -> Iterator[Change]:
         for by in (1, -1):
             if size > 2 or by == 1:
                 yield turned("kernel.channels_shifted", roll(axis, by), 1.8, channels=role, by=by)
-        if size > 3:
-            for parts in (2, 3, 4, 8):
-                if size % parts == 0 and size // parts > 1:
-                    places = np.arange(size).reshape(parts, -1).T.reshape(-1)
-                    yield turned(
-                        "kernel.channels_interleaved",
-                        order(axis, places),
-                        1.9,
-                        channels=role,
-                        parts=parts,
-                    )
+        for parts in divisors(size):
+            places = np.arange(size).reshape(parts, -1).T.reshape(-1)
+            yield turned(
+                "kernel.channels_interleaved",
+                order(axis, places),
+                1.9,
+                alone=parts not in (2, 3, 4, 8),
+                channels=role,
+                parts=parts,
+            )
     if setup.groups > 1 and not setup.transposed:
         groups = setup.groups
         each = setup.channels_out // groups

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from convtrace.mismatch.causes.maps import (
     axis_names,
+    divisors,
     misread,
     only,
     order,
+    packed,
     permute,
+    pitch,
     reverse,
     roll,
 )
@@ -21,14 +25,26 @@ from convtrace.mismatch.computing.stages import Local, Sums
 from convtrace.mismatch.search.change import Change
 
 
-def read(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
+def read(
+    id_: str, step: Map, cost: float = 1.0, /, *, alone: bool = False, **parameters: object
+) -> Change:
     """Make a change that rearranges the input."""
-    return Change(id_, "x", lambda setup: setup.but(x_maps=(*setup.x_maps, step)), parameters, cost)
+
+    def make(setup: Setup) -> Setup:
+        return setup.but(x_maps=(*setup.x_maps, step))
+
+    return Change(id_, "x", make, parameters, cost, alone)
 
 
-def put(id_: str, step: Map, cost: float = 1.0, /, **parameters: object) -> Change:
+def put(
+    id_: str, step: Map, cost: float = 1.0, /, *, alone: bool = False, **parameters: object
+) -> Change:
     """Make a change that rearranges the output."""
-    return Change(id_, "y", lambda setup: setup.but(y_maps=(*setup.y_maps, step)), parameters, cost)
+
+    def make(setup: Setup) -> Setup:
+        return setup.but(y_maps=(*setup.y_maps, step))
+
+    return Change(id_, "y", make, parameters, cost, alone)
 
 
 def channel_orders(setup: Setup) -> Iterator[Change]:
@@ -48,25 +64,42 @@ def channel_orders(setup: Setup) -> Iterator[Change]:
                     order=places,
                 )
         return
-    for by in (1, -1):
+    for by in dict.fromkeys((1, -1, count // 2)):
         if count > 2 or by == 1:
             yield read("input.channels_shifted", roll(1, by), 1.8, by=by)
-    for parts in sorted({2, 4, 8, setup.groups}):
-        if 1 < parts < count and count % parts == 0:
-            places = np.arange(count).reshape(parts, -1).T.reshape(-1)
-            yield read("input.channels_interleaved", order(1, places), 1.7, parts=parts)
-            back = np.arange(count).reshape(-1, parts).T.reshape(-1)
-            if not np.array_equal(places, back):
-                yield read("input.channels_interleaved", order(1, back), 1.75, parts=count // parts)
+    usual = {2, 4, 8, setup.groups}
+    usual |= {count // parts for parts in usual}
+    for parts in divisors(count):
+        places = np.arange(count).reshape(parts, -1).T.reshape(-1)
+        rare = parts not in usual
+        cost = 1.7 + 0.05 * rare
+        yield read("input.channels_interleaved", order(1, places), cost, alone=rare, parts=parts)
 
 
 def layouts(setup: Setup) -> Iterator[Change]:
     """The input's memory read in another order of axes: NHWC by reshape instead of permute."""
     for step, parameters, cost in _orders(setup.x.shape):
         yield read("input.layout", step, cost, **parameters)
+    for step, parameters, cost in _packed(setup.x.shape):
+        yield read("input.layout", step, cost, **parameters)
+    if setup.axes > 1 and setup.x.shape[-1] != setup.x.shape[-2]:
+        rows, columns = setup.x.shape[-2:]
+        yield read("input.row_length", pitch(rows), 1.6, length=rows, right=columns)
 
 
-def _orders(shape: tuple[int, ...]) -> Iterator[tuple[Map, dict[str, object], float]]:
+def _packed(shape: tuple[int, ...]) -> Iterator[tuple[Map, dict[str, Any], float]]:
+    """Channels packed in blocks, as NCHW4c: the last axis counts the channels of a block."""
+    right = "NC" + {1: "W", 2: "HW", 3: "DHW"}[len(shape) - 2]
+    for block in (4, 8, 16, 32):
+        if shape[1] % block or shape[1] == block:
+            continue
+        word = f"{right}{block}c"
+        for stored in (True, False):
+            parameters: dict[str, Any] = {"order": word, "right": right, "stored": stored}
+            yield packed(block, stored=stored), parameters, 1.5 + 0.05 * stored
+
+
+def _orders(shape: tuple[int, ...]) -> Iterator[tuple[Map, dict[str, Any], float]]:
     letters = ["N", "C", *{1: "W", 2: "HW", 3: "DHW"}[len(shape) - 2]]
     right = "".join(letters)
     count = len(shape)
@@ -82,12 +115,13 @@ def _orders(shape: tuple[int, ...]) -> Iterator[tuple[Map, dict[str, object], fl
         kept = [a for a in perm if shape[a] > 1]
         if kept == sorted(kept):
             continue  # the same memory
-        usual = perm in ((0, *range(2, count), 1), (0, count - 1, *range(1, count - 1)))
+        usual = perm == (0, *range(2, count), 1)
         for stored in (True, False):
             cost = (1.0 if usual else 1.7) + (0.05 if stored else 0.0)
-            if tuple(np.argsort(perm)) == perm and not stored:
+            swapped = tuple(shape[a] for a in perm)
+            if tuple(np.argsort(perm)) == perm and swapped == shape and not stored:
                 continue
-            parameters: dict[str, object] = {"order": word, "right": right, "stored": stored}
+            parameters: dict[str, Any] = {"order": word, "right": right, "stored": stored}
             yield misread(perm, stored=stored), parameters, cost
 
 
@@ -122,7 +156,7 @@ def samples(setup: Setup) -> Iterator[Change]:
     yield read("input.first_sample", only(0, 0), 1.4)
     yield read("input.samples_reversed", reverse((0,)), 1.5)
     for by in (1, -1):
-        if count > 2:
+        if count > 2 or by == 1:
             yield read("input.samples_shifted", roll(0, by), 1.7, by=by)
 
 
@@ -130,7 +164,7 @@ def outputs(setup: Setup) -> Iterator[Change]:
     """The output in another order: layout, channels, mirrored, shifted."""
     shape = setup.shape
     count = setup.channels_out
-    for step, parameters, cost in _orders(shape):
+    for step, parameters, cost in (*_orders(shape), *_packed(shape)):
         yield put("output.layout", step, cost + 0.1, **parameters)
     names = axis_names(setup.axes)
     if count > 1:
@@ -138,10 +172,12 @@ def outputs(setup: Setup) -> Iterator[Change]:
         for by in (1, -1):
             if count > 2 or by == 1:
                 yield put("output.channels_shifted", roll(1, by), 1.7, by=by)
-        for parts in sorted({2, 3, 4, 8, setup.groups, count // max(setup.groups, 1)}):
-            if 1 < parts < count and count % parts == 0:
-                places = np.arange(count).reshape(parts, -1).T.reshape(-1)
-                yield put("output.channels_interleaved", order(1, places), 1.5, parts=parts)
+        usual = {2, 3, 4, 8, setup.groups, count // setup.groups}
+        for parts in divisors(count):
+            places = np.arange(count).reshape(parts, -1).T.reshape(-1)
+            rare = parts not in usual
+            cost, step = 1.5 + 0.05 * rare, order(1, places)
+            yield put("output.channels_interleaved", step, cost, alone=rare, parts=parts)
     sizes = setup.size
     for a, size in enumerate(sizes):
         if size < 2:

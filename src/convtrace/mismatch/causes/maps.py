@@ -87,6 +87,46 @@ def misread(axes: tuple[int, ...], *, stored: bool) -> Map:
     return step
 
 
+def packed(block: int, *, stored: bool) -> Map:
+    """Read memory as if channels lay in blocks, behind the spatial axes, or as if they did not.
+
+    Args:
+        block: Channels of a block.
+        stored: True: they do, and are read as if they did not. False: the other way round.
+    """
+
+    def step(index: Positions, shape: tuple[int, ...]) -> Positions:
+        other = (shape[0], shape[1] // block, *shape[2:], block)
+        if stored:
+            n, c, *places, within = unravel(ravel(index, shape), other)
+            return (n, c * block + within, *places)
+        n, c, *places = index
+        return unravel(ravel((n, c // block, *places, c % block), other), shape)
+
+    return step
+
+
+def pitch(length: int) -> Map:
+    """Read rows as if they were of another length than they are, the last two axes being these."""
+
+    def step(index: Positions, shape: tuple[int, ...]) -> Positions:
+        *rest, row, column = index
+        first = ravel((*rest, 0 * row, 0 * column), shape)
+        return unravel((first + row * length + column) % math.prod(shape), shape)
+
+    return step
+
+
+def divisors(count: int) -> list[int]:
+    """Return what divides a number, but 1 and itself.
+
+    Example:
+        >>> divisors(12)
+        [2, 3, 4, 6]
+    """
+    return [n for n in range(2, count // 2 + 1) if count % n == 0]
+
+
 def ravel(index: Positions, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the places in memory of positions."""
     flat = np.zeros((), dtype=np.int64)
@@ -99,6 +139,7 @@ def unravel(flat: NDArray[np.int64], shape: tuple[int, ...]) -> Positions:
     """Return the positions of places in memory."""
     found: list[NDArray[np.int64]] = []
     for size in reversed(shape):
-        found.append(flat % size)
-        flat = flat // size
+        rest = flat // size
+        found.append(flat - rest * size)  # a remainder takes longer than a product
+        flat = rest
     return tuple(reversed(found))

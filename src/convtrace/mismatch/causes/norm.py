@@ -196,6 +196,31 @@ def _until_norm(setup: Setup) -> Setup:
     return setup.but(stages=tuple(kept), y_maps=())
 
 
+def _by_channel(setup: Setup) -> bool:
+    """Whether the bare sums of one channel follow from its rows of the weights."""
+    plain = setup.groups == 1 and not setup.transposed and setup.reads is None
+    return plain and not setup.w_maps and not setup.w_ops
+
+
+def _moments(
+    before: Setup, over: str, less: int, channels: Array | None
+) -> tuple[Array, Array]:
+    """Compute mean and variance of all channels of an output, or of some."""
+    from convtrace.mismatch.computing.whole import grid, linear_whole
+
+    part, at = before, list(grid(before.shape))
+    if channels is not None:
+        part = before.but(weight=before.weight[channels], bias=None)
+        at[1] = channels.reshape(at[1][:, :1].shape)
+    none = np.zeros(())
+    bare = linear_whole(part, magnitude=none).values
+    values = before.finish(Sums(bare, none, tuple(at), before)).values
+    axes = tuple(a for a in range(values.ndim) if a != 1 and (over == "batch" or a != 0))
+    count = values.size // (values.shape[1] * (1 if over == "batch" else len(values)))
+    mean, var = values.mean(axes), values.var(axes, ddof=min(less, count - 1))
+    return np.atleast_1d(mean), np.atleast_1d(var)
+
+
 def _own(
     before: Setup, over: str, eps: float, norm: Norm | None, less: int
 ) -> Callable[[Sums], Sums]:
@@ -211,17 +236,16 @@ def _own(
     cache: list[tuple[Array, Array]] = []
 
     def stage(sums: Sums) -> Sums:
-        from convtrace.mismatch.computing.whole import whole
-
-        if not cache:
-            values = whole(before).values
-            axes = tuple(a for a in range(values.ndim) if a != 1 and (over == "batch" or a != 0))
-            count = values.size // (values.shape[1] * (1 if over == "batch" else len(values)))
-            mean, var = values.mean(axes), values.var(axes, ddof=min(less, count - 1))
-            cache.append((np.atleast_1d(mean), np.atleast_1d(var)))
+        asked = np.unique(sums.channel)
+        few = asked if len(asked) == 1 < before.channels_out and _by_channel(before) else None
+        found = _moments(before, over, less, few) if few is not None else (cache or [None])[0]
+        if found is None:
+            found = _moments(before, over, less, None)
+            cache.append(found)
         sums = sums.held
-        mean, var = cache[0]
-        at = sums.channel if over == "batch" else (sums.at[0], sums.channel)
+        mean, var = found
+        channel = sums.channel if few is None else 0 * sums.channel
+        at = channel if over == "batch" else (sums.at[0], channel)
         scale = 1 / np.sqrt(var[at] + eps)
         if norm is not None:
             scale = scale * norm.gamma[sums.channel]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,9 @@ def amounts(setup: Setup) -> Iterator[Change]:
     else:
         rows = [tuple(p + by for p in low) for by in range(-4, 5)]
         rows += [(value,) * setup.axes for value in choices[0]]
+        # All of an axis's padding before it, all of it behind it, or as it should be.
+        ends = [dict.fromkeys((p, 0, p + h)) for p, h in zip(low, high, strict=True)]
+        rows += list(itertools.product(*ends))
         for axis, row in enumerate(choices):
             rows += [(*low[:axis], value, *low[axis + 1 :]) for value in row]
     for row in dict.fromkeys(rows):
@@ -100,7 +103,9 @@ def values(setup: Setup) -> Iterator[Change]:
     """Another constant than zero around the input."""
     if not _padded(setup):
         return
-    finite = setup.x[np.isfinite(setup.x)]
+    finite = setup.x
+    if not np.isfinite(finite.sum()):
+        finite = finite[np.isfinite(finite)]
     known: dict[float, str] = {1.0: "one", -1.0: "minus one", 0.5: "half", 255.0: "255"}
     known |= {128.0: "128", -128.0: "−128", 127.0: "127", 1e-6: "1e−6", -1e9: "−1e9"}
     if finite.size:
@@ -123,7 +128,8 @@ def borders(setup: Setup) -> Iterator[Change]:
     """Outputs that reach into the padding are left out: zero, or the bias alone."""
     if not _padded(setup):
         return
-    for word in ("zero", "bias"):
+    words = ("zero", "bias") if setup.stages else ("zero",)
+    for word in words:
 
         def make(s: Setup, word: str = word) -> Setup:
             def blank(sums: Sums) -> Sums:
@@ -140,6 +146,9 @@ def borders(setup: Setup) -> Iterator[Change]:
             return s.but(stages=stages)
 
         yield Change("padding.border_blank", "after", make, {"left": word}, 1.3)
+
+    for word in words:
+        yield Change("padding.missing", "x", _unpadded(word), {"left": word}, 1.35)
 
     def mean_of_valid(s: Setup) -> Setup:
         """Scale each sum up by the share of taps that fall on the input (partial convolution)."""
@@ -159,3 +168,23 @@ def borders(setup: Setup) -> Iterator[Change]:
         return s.but(stages=(Local(scale), *s.stages))
 
     yield Change("padding.renormalised", "after", mean_of_valid, {}, 1.6)
+
+
+def _unpadded(word: str) -> Callable[[Setup], Setup]:
+    """Return a change that computes what fits without padding and leaves the rest as it was."""
+
+    def make(setup: Setup) -> Setup:
+        low = (0,) * setup.axes
+
+        def rest(sums: Sums) -> Sums:
+            outside = np.zeros((), dtype=np.bool_)
+            for axis in range(setup.axes):
+                last = sums.at[axis + 2] * setup.stride[axis] + setup.extent[axis] - 1
+                outside = outside | (last >= setup.x.shape[axis + 2])
+            return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude)
+
+        stage = Local(rest)
+        stages = (stage, *setup.stages) if word == "bias" else (*setup.stages, stage)
+        return setup.but(low=low, stages=stages)
+
+    return make

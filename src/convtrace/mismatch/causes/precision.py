@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,17 @@ def operands(setup: Setup) -> Iterator[Change]:
                 yield Change("precision.operands", "xw", summed, parameters, cost + 0.25)
                 parameters = {**given, "of": "both and result"}
                 yield Change("precision.operands", "xw", stored, parameters, cost + 0.2)
-    for per_channel in (False, True):
-        yield Change(
-            "precision.weights_quantized",
-            "w",
-            _quantized(per_channel),
-            {"bits": 8, "per": "channel" if per_channel else "tensor"},
-            1.5,
-        )
+    for bits in (8, 4):
+        for how in ("symmetric", "affine", "full range"):
+            for per in ("tensor", "channel"):
+                given = {"bits": bits, "per": per, "how": how}
+                cost = 1.5 + 0.1 * (how != "symmetric") + 0.05 * (bits == 4)
+                make = _weights_quantized(bits, per, how)
+                yield Change("precision.weights_quantized", "w", make, given, cost)
+        for how in ("affine", "symmetric"):
+            given = {"bits": bits, "how": how}
+            make = _input_quantized(bits, how)
+            yield Change("precision.input_quantized", "x", make, given, 1.7)
 
 
 def _bias_rounded(stages: tuple[Stage, ...], name: str) -> tuple[Stage, ...]:
@@ -83,21 +86,55 @@ def _bias_rounded(stages: tuple[Stage, ...], name: str) -> tuple[Stage, ...]:
     )
 
 
-def _quantized(per_channel: bool) -> Any:
+def _grid(values: Array, axes: tuple[int, ...], bits: int, how: str) -> tuple[Array, Array]:
+    """Return the step and the zero of the grid that numbers are quantized to.
+
+    Args:
+        values: The numbers.
+        axes: Axes that share one grid.
+        bits: Bits of a quantized number.
+        how: `symmetric` about 0, without its lowest number; `full range` with it; or `affine`, from
+            the smallest to the largest number.
+    """
+    low = np.minimum(values.min(axis=axes), 0.0)
+    high = np.maximum(values.max(axis=axes), 0.0)
+    if how == "affine":
+        step = (high - low) / (2**bits - 1)
+    else:
+        step = np.maximum(high, -low) / (2 ** (bits - 1) - (how == "symmetric"))
+    step = np.where(step == 0, 1.0, step)
+    zero = np.rint(-low / step) if how == "affine" else np.zeros_like(step) + 2 ** (bits - 1)
+    return np.atleast_1d(step), np.atleast_1d(zero)
+
+
+def _onto(values: Array, step: Array, zero: Array, bits: int) -> Array:
+    return (np.clip(np.rint(values / step) + zero, 0, 2**bits - 1) - zero) * step
+
+
+def _weights_quantized(bits: int, per: str, how: str) -> Callable[[Setup], Setup]:
     def make(setup: Setup) -> Setup:
         weight = setup.weight
-        axes = tuple(range(1, weight.ndim)) if per_channel else None
-        largest = (
-            np.abs(weight).max(axis=axes, keepdims=True) if per_channel else np.abs(weight).max()
-        )
-        scale = np.asarray(largest, dtype=np.float64) / 127
-        scale = np.where(scale == 0, 1.0, scale)
+        out = 1 if setup.transposed else 0
+        axes = tuple(a for a in range(weight.ndim) if per == "tensor" or a != out)
+        step, zero = _grid(weight, axes, bits, how)
 
         def op(values: Array, index: Positions) -> Array:
-            one = scale.reshape(-1)[index[0]] if per_channel else scale
-            return np.clip(np.rint(values / one), -128, 127) * one
+            at = index[out] % len(step)
+            return _onto(values, step[at], zero[at], bits)
 
         return setup.but(w_ops=(*setup.w_ops, op))
+
+    return make
+
+
+def _input_quantized(bits: int, how: str) -> Callable[[Setup], Setup]:
+    def make(setup: Setup) -> Setup:
+        step, zero = _grid(setup.x, tuple(range(setup.x.ndim)), bits, how)
+
+        def op(values: Array, index: Positions) -> Array:
+            return _onto(values, step[0], zero[0], bits)
+
+        return setup.but(x_ops=(*setup.x_ops, op))
 
     return make
 

@@ -135,6 +135,7 @@ def requantization(setup: Setup) -> Iterator[Change]:
                 {"how": name, "right": right.rounding},
                 1.0,
             )
+    yield Change("quantized.rounding_twice", "after", _swapped(_twice), {}, 1.1)
     for name in ("half to even", "towards zero", "down", "half away from zero"):
         yield Change(
             "quantized.rounding_early",
@@ -207,8 +208,32 @@ def requantization(setup: Setup) -> Iterator[Change]:
 
         return s.but(stages=(*rest, Local(stage)))
 
-    if any(isinstance(stage, Add) for stage in setup.stages):
-        yield Change("quantized.bias_unscaled", "after", bias_late, {}, 1.2)
+    if not any(isinstance(stage, Add) for stage in setup.stages):
+        return
+    yield Change("quantized.bias_unscaled", "after", bias_late, {}, 1.2)
+    units = {"output scale": x / y, "no input scale": x, "no weight scale": w, "no scale": x * w}
+    for word, factor in units.items():
+        left = np.rint(setup.bias * factor) if setup.bias is not None else np.zeros(1)
+        if left.any() and not np.allclose(factor, 1.0, rtol=1e-12):
+            yield Change("quantized.bias_scale", "after", _bias_times(factor), {"how": word}, 1.2)
+
+
+def _twice(stage: Requantize) -> Requantize:
+    return replace(stage, twice=True, rounding="half away from zero")
+
+
+def _bias_times(factor: Any) -> Any:
+    """Return a change of the unit that the integer bias is in."""
+
+    def make(setup: Setup) -> Setup:
+        return setup.but(
+            stages=tuple(
+                Add(np.rint(one.amounts * factor)) if isinstance(one, Add) else one
+                for one in setup.stages
+            )
+        )
+
+    return make
 
 
 def accumulators(setup: Setup) -> Iterator[Change]:

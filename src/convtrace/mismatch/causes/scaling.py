@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.exact import FORMATS
 from convtrace.mismatch.computing.setup import Op, Positions, Setup
 from convtrace.mismatch.computing.stages import Affine, Local, Sums
 from convtrace.mismatch.search.change import Change
@@ -21,14 +22,18 @@ CLIP = (
     np.array([0.48145466, 0.4578275, 0.40821073]),
     np.array([0.26862954, 0.26130258, 0.27577711]),
 )
+_FACTORS = (255.0, 1 / 255, 256.0, 1 / 256, 127.5, 1 / 127.5, 128.0, 1 / 128, 2.0, 0.5)
 CAFFE = np.array([103.939, 116.779, 123.68])
 
 
 def inputs(setup: Setup) -> Iterator[Change]:
     """Pixels 0 to 255 taken for 0 to 1, mean and standard deviation missing or twice."""
-    for factor in (255.0, 1 / 255, 256.0, 1 / 256, 127.5, 1 / 127.5, 128.0, 1 / 128, 2.0, 0.5):
+    for factor in _FACTORS:
         usual = factor in (255.0, 1 / 255)
         yield _linear("input.scaled", factor, 0.0, 1.0 if usual else 1.4, factor=factor)
+    for factor in (*_FACTORS, -1.0):
+        yield weights_scaled(factor, 1.5)
+        yield output_scaled(factor, 1.55)
     yield _linear("input.scaled", -1.0, 0.0, 1.5, factor=-1.0)
     for scale, shift in (
         (2.0, -1.0),
@@ -74,7 +79,8 @@ def inputs(setup: Setup) -> Iterator[Change]:
             )
             yield _by_channel("input.mean_added", np.ones(3), mean, 1.4, of="Caffe", unit=255.0)
     x = setup.x
-    whole = bool((x == np.rint(x)).all())
+    few = x.reshape(-1)[:256]  # fractions show soon
+    whole = bool((few == np.rint(few)).all()) and bool((x == np.rint(x)).all())
     low, high = float(x.min()), float(x.max())
     if not whole:
         yield _op("input.truncated", lambda v, i: np.trunc(v), 1.3, how="towards zero")
@@ -106,17 +112,60 @@ def inputs(setup: Setup) -> Iterator[Change]:
             yield _linear("input.stretched", 1 / high, 0.0, 1.6, low=0.0, high=high)
 
 
+def weights_scaled(factor: float, cost: float) -> Change:
+    """Make a change of the weights' scale."""
+
+    def op(values: Array, index: Positions) -> Array:
+        return values * factor
+
+    return Change(
+        "kernel.scaled",
+        "w",
+        lambda s: s.but(w_ops=(*s.w_ops, op)),
+        {"factor": factor},
+        cost,
+        alone=True,
+    )
+
+
+def output_scaled(factor: float, cost: float) -> Change:
+    """Make a change of the finished output's scale."""
+    stage = Affine(np.array([factor]), np.array([0.0]))
+    given = {"factor": factor, "shift": 0.0, "word": "", "where": "last"}
+    return Change(
+        "output.scaled",
+        "after",
+        lambda s: s.but(stages=(*s.stages, stage)),
+        given,
+        cost,
+        alone=True,
+    )
+
+
 def _padded(scale: float, shift: float) -> Callable[[Setup], Setup]:
     """Return a change that scales the input after it was padded."""
 
     def op(values: Array, index: Positions) -> Array:
         return values * scale + shift
 
-    return lambda s: s.but(x_ops=(*s.x_ops, op), fill=s.fill * scale + shift)
+    return lambda s: changed_input(s, op).but(fill=s.fill * scale + shift)
+
+
+def changed_input(setup: Setup, op: Op) -> Setup:
+    """Return a setup with other numbers in its input, which may be stored narrowly again."""
+    setup = setup.but(x_ops=(*setup.x_ops, op))
+    if setup.held is None:
+        return setup
+    slack = 3 * FORMATS[setup.held].unit  # scaled, shifted, and stored
+
+    def stored(sums: Sums) -> Sums:
+        return sums.to(sums.values, sums.magnitude, sums.extra + slack * sums.magnitude)
+
+    return setup.but(stages=(Local(stored), *setup.stages))
 
 
 def _op(id_: str, op: Op, cost: float, /, **given: object) -> Change:
-    return Change(id_, "x", lambda s: s.but(x_ops=(*s.x_ops, op)), given, cost)
+    return Change(id_, "x", lambda s: changed_input(s, op), given, cost)
 
 
 def _linear(id_: str, scale: float, shift: float, cost: float, /, **given: object) -> Change:
@@ -152,22 +201,14 @@ def outputs(setup: Setup) -> Iterator[Change]:
             factors.setdefault(math.sqrt(2 / count), f"root of 2 / {word}")
     for factor, word in factors.items():
         mean = word.startswith("mean")
-        cost = 1.2 if mean else 1.6
-        yield Change(
-            "output.averaged" if mean else "output.scaled",
-            "after",
-            lambda s, f=factor: s.but(stages=(_scaled(f), *s.stages)),
-            {"factor": factor, "word": word, "where": "before bias"},
-            cost,
-        )
-        if setup.stages and mean:
-            yield Change(
-                "output.averaged",
-                "after",
-                lambda s, f=factor: s.but(stages=(*s.stages, _scaled(f))),
-                {"factor": factor, "word": word, "where": "last"},
-                cost + 0.1,
-            )
+        for where in ("before bias", "last") if setup.stages and mean else ("before bias",):
+            cost = (1.2 if mean else 1.6) + 0.1 * (where == "last")
+            given = {"factor": factor, "word": word, "where": where}
+            make = _multiplied(factor, last=where == "last")
+            if mean:
+                yield Change("output.averaged", "after", make, given, cost)
+            # A mean is a factor like any other, and may be no more than that.
+            yield Change("output.scaled", "after", make, given, cost + 0.6 * mean, alone=mean)
     for name, function in _INTEGERS.items():
         yield Change(
             "output.integers",
@@ -176,6 +217,12 @@ def outputs(setup: Setup) -> Iterator[Change]:
             {"how": name},
             1.3,
         )
+
+
+def _multiplied(factor: float, *, last: bool) -> Callable[[Setup], Setup]:
+    stage = _scaled(factor)
+    early = Local(lambda sums: stage(sums).held)  # and stored, where results are stored narrowly
+    return lambda s: s.but(stages=(*s.stages, stage) if last else (early, *s.stages))
 
 
 def _scaled(factor: float) -> Affine:

@@ -66,7 +66,7 @@ def edges(setup: Setup) -> Iterator[Change]:
         if setup.axes > 1:
             choices += [(a,) for a in range(setup.axes)]
         for axes in choices:
-            for word in ("zero", "bias"):
+            for word in ("zero", "bias") if setup.stages else ("zero",):
                 make = _blank(width, axes, word)
                 parameters = {
                     "width": width,

@@ -109,6 +109,8 @@ class Requantize:
         accumulator: Bits that the accumulator wraps around at, 0 for none; negative: saturates.
         early: Whether the zero point is added before rounding.
         relu: Whether nothing falls below the zero point.
+        twice: Whether it is rounded twice, as gemmlowp does: after the product with the
+            factor's mantissa, and after the shift by its exponent.
     """
 
     quant: Quant
@@ -119,6 +121,7 @@ class Requantize:
     accumulator: int = 32
     early: bool = False
     relu: bool = False
+    twice: bool = False
 
     def factors(self) -> Array:
         """Return the factor of the accumulator, by channel or one for all."""
@@ -135,8 +138,14 @@ class Requantize:
         factors = self.factors()
         total = wrapped(sums.values, self.accumulator)
         scaled = total * factors[sums.channel % len(factors)]
+        if self.twice:
+            shift = np.minimum(np.frexp(np.abs(factors))[1], 0)[sums.channel % len(factors)]
+            scaled = np.ldexp(_away(np.ldexp(scaled, -shift)), shift)
         zero = float(np.asarray(self.quant.y_zero).reshape(-1)[0])
         slack = gamma(6, 2.0**-24) * (np.abs(scaled) + abs(zero))
+        if (np.abs(np.frexp(factors)[0]) == 0.5).all():
+            # Powers of two: float32 rounds nothing but totals of more than 24 bits.
+            slack = np.where(np.abs(total) < 2**24, 0.0, slack)
         low, mid, high = (self._store(v, zero) for v in (scaled - slack, scaled, scaled + slack))
         loose = np.maximum(np.abs(low - mid), np.abs(high - mid))
         return sums.to(mid, 0 * mid, loose)

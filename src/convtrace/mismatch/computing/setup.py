@@ -8,7 +8,7 @@ before it is asked for a number, and the same maps serve a sample and the whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,10 @@ class Setup:
 
     def but(self, **changes: Any) -> Setup:
         """Return this setup with some fields changed."""
-        return replace(self, **changes)
+        # `dataclasses.replace` takes as long as a window's products; this is called as often.
+        other = object.__new__(Setup)
+        other.__dict__.update(self.__dict__, **changes)
+        return other
 
     def high(self) -> tuple[int, ...]:
         """Padding after the last input that the output size implies; negative where it is cut."""
@@ -155,6 +158,11 @@ class Setup:
 
     def gather(self, at: Positions) -> tuple[Array, Positions, Array | None]:
         """Return the input's numbers before they are changed, their positions, which are met."""
+        index, valid = self.reached(at)
+        return self.x[self.moved(index)], index, valid
+
+    def reached(self, at: Positions) -> tuple[Positions, Array | None]:
+        """Return the positions of the rearranged input that taps read, and which are met."""
         n, c, *places = at
         samples, axes = len(n), self.axes
         channel = np.arange(self.terms)[None, :]
@@ -168,10 +176,13 @@ class Setup:
             index.append(sources.reshape(outer))
             if met is not None:
                 valid = met.reshape(outer) if valid is None else valid & met.reshape(outer)
-        source = tuple(index)
+        return tuple(index), valid
+
+    def moved(self, index: Positions) -> Positions:
+        """Follow positions of the rearranged input back to where its numbers came from."""
         for step in reversed(self.x_maps):
-            source = step(source, self.x.shape)
-        return self.x[source], tuple(index), valid
+            index = step(index, self.x.shape)
+        return index
 
     def laid(self, values: Array, valid: Array | None) -> Array:
         """Lay the padding around numbers of `gather`."""
@@ -184,6 +195,11 @@ class Setup:
 
     def factors(self, c: Array) -> Array:
         """Return the weights of output channels, `(samples, C_in / groups * taps)`."""
+        values = self.weight_at(self.taps(c))
+        return np.broadcast_to(values, (len(c), self.terms, *self.kernel)).reshape(len(c), -1)
+
+    def taps(self, c: Array) -> Positions:
+        """Return the positions of output channels' weights in the rearranged weights."""
         axes = self.axes
         term = np.arange(self.terms)[None, :]
         taps: list[Array] = []
@@ -195,16 +211,11 @@ class Setup:
             first, second = by_groups(c[:, None], term, self), c[:, None] % self.weight.shape[1]
         else:
             first, second = c[:, None], term
-        index = (_spread(first, axes), _spread(second, axes), *taps)
-        values = self.weight_at(index)
-        return np.broadcast_to(values, (len(c), self.terms, *self.kernel)).reshape(len(c), -1)
+        return (_spread(first, axes), _spread(second, axes), *taps)
 
     def input_at(self, index: Positions) -> Array:
         """Return numbers of the rearranged and changed input."""
-        source = index
-        for step in reversed(self.x_maps):
-            source = step(source, self.x.shape)
-        values = self.x[source]
+        values = self.x[self.moved(index)]
         for op in self.x_ops:
             values = op(values, index)
         return values

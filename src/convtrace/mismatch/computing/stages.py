@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.exact import FORMATS
+from convtrace.exact import FORMATS, Format
 
 if TYPE_CHECKING:
     from convtrace.mismatch.computing.setup import Setup
@@ -75,13 +75,16 @@ class Add:
     Attributes:
         amounts: `(C_out,)`.
         axis: Axis of the output whose position picks the amount.
+        apart: Whether it is an operator of its own, which reads what was stored before.
     """
 
     amounts: Array
     axis: int = 1
+    apart: bool = False
 
     def __call__(self, sums: Sums) -> Sums:
         """Add."""
+        sums = sums.held if self.apart else sums
         amount = self.amounts[sums.at[self.axis] % len(self.amounts)]
         return sums.to(sums.values + amount, sums.magnitude + np.abs(amount))
 
@@ -226,7 +229,12 @@ def spacing(values: Array, name: str) -> Array:
 
 def rounded(values: Array, name: str, how: str = "even") -> Array:
     """Round to a format: to nearest (`even`, `away`), or towards zero (`cut`)."""
+    if how == "even" and name in ("float16", "float32", "float64"):
+        with np.errstate(all="ignore"):
+            return np.asarray(values).astype(name).astype(np.float64)
     fmt = FORMATS[name]
+    if (short := _shortened(np.asarray(values), fmt, how)) is not None:
+        return short
     unit = spacing(values, name)
     quotient = values / unit
     if how == "cut":
@@ -237,6 +245,22 @@ def rounded(values: Array, name: str, how: str = "even") -> Array:
         found = np.rint(quotient)
     result = found * unit
     return np.where(np.abs(result) > fmt.largest, np.copysign(np.inf, result), result)
+
+
+def _shortened(values: Array, fmt: Format, how: str) -> Array | None:
+    """Round by the bits of float64; None where numbers are tiny, huge or not finite."""
+    size = np.abs(values)
+    usual = size < fmt.largest / 2  # False for NaN
+    usual &= (size >= 2.0**fmt.smallest_exponent) | (size == 0)
+    if not usual.all():
+        return None
+    shift = 53 - fmt.precision
+    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
+    if how == "even":
+        bits = bits + ((bits >> shift) & 1) + ((1 << (shift - 1)) - 1)
+    elif how == "away":
+        bits = bits + (1 << (shift - 1))
+    return (bits & -(1 << shift)).view(np.float64)
 
 
 def _erf(x: Array) -> Array:

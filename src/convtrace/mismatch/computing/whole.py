@@ -13,6 +13,9 @@ from convtrace.mismatch.computing.stages import Sums
 
 Array = NDArray[Any]
 
+Run = Callable[[bool, bool, int], Array]
+"""Computes sums: of absolute values or not, in float32 or not, over every how many channels."""
+
 
 def whole(setup: Setup, linear: Sums | None = None) -> Sums:
     """Compute all output numbers.
@@ -28,19 +31,38 @@ def whole(setup: Setup, linear: Sums | None = None) -> Sums:
     if not setup.y_maps:
         return sums
     at = setup.origin(grid(sums.values.shape))
-    extra = sums.extra if np.ndim(sums.extra) == 0 else np.broadcast_to(sums.extra, setup.shape)[at]
-    magnitude = np.broadcast_to(sums.magnitude, setup.shape)[at]
-    spare = np.broadcast_to(sums.spare, setup.shape)[at]
-    return Sums(sums.values[at], magnitude, sums.at, setup, extra, spare, sums.whole)
+    flat = np.ravel_multi_index(tuple(np.broadcast_arrays(*at)), setup.shape, mode="wrap")
+
+    def moved(numbers: Array | float) -> Any:
+        if np.ndim(numbers) == 0:
+            return numbers
+        return np.broadcast_to(numbers, setup.shape).reshape(-1)[flat]
+
+    values, magnitude, extra, spare = map(
+        moved, (sums.values, sums.magnitude, sums.extra, sums.spare)
+    )
+    return Sums(values, magnitude, sums.at, setup, extra, spare, sums.whole)
 
 
-def linear_whole(setup: Setup, *, narrow: bool = False) -> Sums:
+def linear_whole(
+    setup: Setup,
+    *,
+    narrow: bool = False,
+    values: Array | None = None,
+    magnitude: Array | None = None,
+    share: int = 1,
+) -> Sums:
     """Compute the bare sums of products at every position, and Σ|w·x| of each.
 
     Args:
         setup: The setup.
         narrow: Whether float32 will do. Its sums are off by as much as those of any float32
             kernel, which is far less than the bound that they are compared by.
+        values: The sums, where they are known already.
+        magnitude: Σ|w·x|, where it is known already.
+        share: Σ|w·x| is taken over every so many input channels only, where that can be done: no
+            more than the whole, at that part of its price. What is judged by it is judged too
+            strictly, never too loosely.
     """
     x = _rearranged(setup.x, setup.input_at, bool(setup.x_maps or setup.x_ops))
     weight = _rearranged(setup.weight, setup.weight_at, bool(setup.w_maps or setup.w_ops))
@@ -54,9 +76,15 @@ def linear_whole(setup: Setup, *, narrow: bool = False) -> Sums:
     import torch
 
     run = _transposed(setup, x, weight) if simple else _gathered(setup, x, weight)
+    if simple and setup.groups > 1:
+        share = 1
     # Whoever calls may be under autocast; what is judged here is not.
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        return Sums(run(False, narrow), run(True, True), grid(setup.shape), setup)
+        if values is None:
+            values = run(False, narrow, 1)
+        if magnitude is None:
+            magnitude = run(True, True, share)
+    return Sums(values, magnitude, grid(setup.shape), setup)
 
 
 def grid(shape: tuple[int, ...]) -> tuple[Array, ...]:
@@ -70,7 +98,7 @@ def _rearranged(array: Array, at: Callable[[tuple[Array, ...]], Array], changed:
     return np.ascontiguousarray(np.broadcast_to(at(grid(array.shape)), array.shape))
 
 
-def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool, bool], Array]:
+def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
     """Prepare a convolution whose padding is laid around the input first."""
     stride, dilation, low = setup.stride, setup.dilation, setup.low
     kernel = _canonical(setup, weight)
@@ -93,24 +121,34 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Callable[[bool, bool], A
     counts = np.bincount(group)
     size = (x.shape[0], setup.channels_out, *setup.size)
 
-    def run(absolute: bool, narrow: bool) -> Array:
+    def run(absolute: bool, narrow: bool, share: int) -> Array:
         import torch
 
-        left = _tensor(padded, absolute, narrow)
-        right = _tensor(kernel, absolute, narrow)
+        chosen = unique[:, ::share]
+        # Numbers are copied once at most: the channels that are read, in the order they are read.
+        plain = np.array_equal(chosen.reshape(-1), np.arange(padded.shape[1]))
         if (counts == counts[0]).all():
             order = np.argsort(group, kind="stable")
-            flat = unique.reshape(-1)
-            if not np.array_equal(flat, np.arange(left.shape[1])):
-                left = left[:, torch.from_numpy(flat)]
-            if not np.array_equal(order, np.arange(len(order))):
-                right = right[torch.from_numpy(order)]
-            found = _convolve(left, right, stride, dilation, len(unique)).double().numpy()
+            sorted_ = np.array_equal(order, np.arange(len(order)))
+            left = padded if plain else padded[:, chosen.reshape(-1)]
+            right = kernel[:, ::share] if sorted_ else kernel[order, ::share]
+            found = _convolve(
+                _tensor(left, absolute, narrow),
+                _tensor(right, absolute, narrow),
+                stride,
+                dilation,
+                len(unique),
+            )
+            found = found.double().numpy()
+            if sorted_:
+                return found
             result = np.empty(size)
             result[:, order] = found
             return result
+        left = _tensor(padded, absolute, narrow)
+        right = _tensor(kernel[:, ::share], absolute, narrow)
         result = np.empty(size)
-        for number, row in enumerate(unique):
+        for number, row in enumerate(chosen):
             mine = np.flatnonzero(group == number)
             part = _convolve(
                 left[:, torch.from_numpy(row.copy())],
@@ -129,13 +167,14 @@ def _tensor(array: Array, absolute: bool, narrow: bool) -> Any:
     """Return a tensor; in float32 where that will do, unless numbers leave its range."""
     import torch
 
+    if narrow and array.size:
+        largest = max(float(array.max()), -float(array.min()))
+        if 1e-15 < largest < 1e15:
+            array = array.astype(np.float32)
+    if absolute:
+        array = np.abs(array)
     array = np.ascontiguousarray(array)
-    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
-    if narrow:
-        small = tensor.float()
-        largest = float(small.abs().max()) if small.numel() else 0.0
-        tensor = small if 1e-15 < largest < 1e15 else tensor
-    return tensor.abs() if absolute else tensor
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _convolve(
@@ -144,6 +183,9 @@ def _convolve(
     import torch
 
     none = [0] * len(stride)
+    still = [2 + axis for axis, step in enumerate(dilation) if step == 0]
+    if still:  # all taps of an axis read one place
+        weight, dilation = weight.sum(still, keepdim=True), tuple(step or 1 for step in dilation)
     if x.dtype != weight.dtype:
         x, weight = x.double(), weight.double()
     return torch.ops.aten.convolution.default(
@@ -191,14 +233,17 @@ def _canonical(setup: Setup, weight: Array) -> Array:
     return parts.reshape(setup.channels_out, setup.terms, *kernel)
 
 
-def _transposed(setup: Setup, x: Array, weight: Array) -> Callable[[bool, bool], Array]:
+def _transposed(setup: Setup, x: Array, weight: Array) -> Run:
     """Prepare PyTorch's transposed convolution, to be cropped or filled up afterwards."""
 
-    def run(absolute: bool, narrow: bool) -> Array:
+    def run(absolute: bool, narrow: bool, share: int) -> Array:
         import torch
 
         none = [0] * setup.axes
-        left, right = _tensor(x, absolute, narrow), _tensor(weight, absolute, narrow)
+        left, right = (
+            _tensor(x[:, ::share], absolute, narrow),
+            _tensor(weight[::share], absolute, narrow),
+        )
         if left.dtype != right.dtype:
             left, right = left.double(), right.double()
         found = torch.ops.aten.convolution.default(

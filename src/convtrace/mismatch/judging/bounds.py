@@ -47,7 +47,9 @@ def bounds(
         tiny = math.ldexp(1.0, accumulate.smallest_exponent)
     if not arithmetic.partial_sums and arithmetic.result == arithmetic.accumulate:
         share = (share + gamma(count + 2, FORMATS["float64"].unit)) * (1 + 1e-6)
-        return magnitude * share + count * tiny
+        found = np.asarray(magnitude * share)
+        found += count * tiny
+        return found
     size = magnitude * (1 + 1e-6)
     error = share * size + count * tiny
     if arithmetic.partial_sums:
@@ -77,4 +79,6 @@ def typical(
         scale = scale + math.sqrt(count) * result.unit * magnitude / 2
     if arithmetic.result != arithmetic.accumulate:
         scale = scale + half_spacing(values, arithmetic.result)
-    return scale + FORMATS[arithmetic.accumulate].smallest
+    scale = np.asarray(scale)
+    scale += FORMATS[arithmetic.accumulate].smallest
+    return scale

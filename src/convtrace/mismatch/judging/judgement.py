@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from convtrace.exact import FORMATS
 from convtrace.mismatch.computing.stages import Sums
-from convtrace.mismatch.judging.elements import Compared, holds_nonfinite
+from convtrace.mismatch.judging.drift import drift
+from convtrace.mismatch.judging.elements import BLOCK, Compared, holds_nonfinite, sums_up
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Note, Report, Spread, Tolerance
@@ -31,7 +33,9 @@ def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array
     inside = found.inside
     notes: list[Note] = list(problem.notes)
     verdict: Verdict = "rounding"
-    unusual = ~(np.isfinite(problem.observed) & np.isfinite(found.values))
+    unusual = np.zeros((), dtype=np.bool_)
+    if not found.finite:
+        unusual = ~(np.isfinite(problem.observed) & np.isfinite(found.values))
     if unusual.any() and problem.arithmetic is not None:
         fits = holds_nonfinite(sums, problem.arithmetic, problem.observed)
         inside = np.where(unusual, fits, inside)
@@ -48,12 +52,16 @@ def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array
         verdict = "mismatch"
     elif verdict == "rounding" and _all_nearest(problem, found):
         verdict = "exact"
+    if verdict == "rounding" and spread is not None and problem.arithmetic is not None:
+        share = drift(problem.setup, found, problem.arithmetic, problem.count)
+        spread = replace(spread, usual=spread.usual and not share, drift=share)
+    usual = np.where(inside & unusual, 0.0, found.ratio) if unusual.any() else found.ratio
     report = Report(
         verdict=verdict,
         worst=worst(problem, found, wrong),
         inside=float(inside.mean()),
         count=int(inside.size),
-        ratio=float(np.max(np.where(inside & unusual, 0.0, found.ratio), initial=0.0)),
+        ratio=float(np.max(usual, initial=0.0)),
         arithmetic=problem.arithmetic,
         tolerance=tolerance(problem, found),
         spread=spread,
@@ -119,13 +127,19 @@ def _all_nearest(problem: Problem, found: Compared) -> bool:
         return bool((found.residual == 0).all())
     if problem.stages:
         return False
-    near = found.nearest(problem.arithmetic.result)
-    if problem.arithmetic.result == "float64":
-        near &= found.own == 0
-    doubtful = np.argwhere(~near)
-    if len(doubtful) > CLOSE:
-        return False
-    return all(problem.why(tuple(map(int, at))).verdict == "exact" for at in doubtful)
+    doubtful: list[int] = []
+    start = 0
+    for block in found.blocks():
+        near = block.nearest(problem.arithmetic.result)
+        if problem.arithmetic.result == "float64":
+            near &= block.own == 0
+        doubtful += (np.flatnonzero(~near) + start).tolist()
+        start += near.size
+        if len(doubtful) > CLOSE:
+            return False
+    at = np.unravel_index(np.array(doubtful, dtype=np.int64), found.values.shape)
+    places = zip(*(axis.tolist() for axis in at), strict=True)
+    return all(problem.why(place).verdict == "exact" for place in places)
 
 
 def _spread(problem: Problem, found: Compared) -> Spread | None:
@@ -133,20 +147,30 @@ def _spread(problem: Problem, found: Compared) -> Spread | None:
         return None
     at = anywhere(found.values.shape, 32, seed=5)
     expected = expected_size(problem.setup, at, problem.arithmetic, problem.count, problem.stored)
-    size, mean = found.size, float(found.quotient.mean())
-    return Spread(size, mean, expected, size <= MARGIN * expected)
+    return Spread(found.size, found.mean, expected, found.size <= MARGIN * expected)
 
 
 def worst(problem: Problem, found: Compared, wrong: Array) -> tuple[Receipt, ...]:
     """Return the receipts of the elements that are furthest out, by ratio to their bound."""
-    ratio = np.where(np.isnan(found.ratio), np.inf, found.ratio)
-    ratio = np.where(wrong, np.maximum(ratio, 1.0), ratio).reshape(-1)
-    few = min(WORST, ratio.size)
-    order = np.argpartition(ratio, ratio.size - few)[ratio.size - few :]
-    order = order[np.argsort(-ratio[order], kind="stable")]
+    ratio = found.ratio.reshape(-1)
+    if not found.finite or problem.arithmetic is None:
+        ratio = np.where(wrong.reshape(-1), np.maximum(ratio, 1.0), ratio)
+    order = _largest(ratio, min(WORST, ratio.size))
     chosen = [int(flat) for flat in order if ratio[flat] > 0]
     shape = found.values.shape
     return tuple(problem.why(tuple(map(int, np.unravel_index(at, shape)))) for at in chosen)
+
+
+def _largest(numbers: Array, count: int) -> Array:
+    """Return the places of the largest numbers, in falling order."""
+    starts = np.arange(0, numbers.size, BLOCK)
+    tops = np.maximum.reduceat(numbers, starts)
+    # Each of the largest lies in one of as many blocks, those with the largest numbers.
+    kept = np.argsort(-tops, kind="stable")[:count]
+    places = np.concatenate([np.arange(s, min(s + BLOCK, numbers.size)) for s in starts[kept]])
+    found = numbers[places]
+    order = np.argpartition(found, found.size - count)[found.size - count :]
+    return places[order[np.argsort(-found[order], kind="stable")]]
 
 
 def tolerance(problem: Problem, found: Compared) -> Tolerance | None:
@@ -155,12 +179,17 @@ def tolerance(problem: Problem, found: Compared) -> Tolerance | None:
         most = float(np.max(found.bound, initial=0.0))
         line = f"torch.testing.assert_close(actual, expected, rtol=0, atol={most:g})"
         return Tolerance(0.0, most, line)
-    finite = np.isfinite(found.bound) & np.isfinite(found.values)
-    if not finite.any():
-        return None
     rtol = 2 * FORMATS[problem.arithmetic.result].unit
-    rest = found.bound[finite] - rtol * np.abs(found.values[finite])
-    rtol, atol = _up(rtol), _up(float(max(rest.max(), 0.0)))
+    tops: list[float] = []
+    for block in found.blocks():
+        rest = block.bound - rtol * np.abs(block.values)
+        if not sums_up(rest):
+            rest = rest[np.isfinite(rest)]
+        if rest.size:
+            tops.append(float(rest.max()))
+    if not tops:
+        return None
+    rtol, atol = _up(rtol), _up(max(*tops, 0.0))
     line = f"torch.testing.assert_close(actual.double(), expected, rtol={rtol:g}, atol={atol:g})"
     return Tolerance(rtol, atol, line)
 

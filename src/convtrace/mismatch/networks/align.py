@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from convtrace.exact import FORMATS
 from convtrace.mismatch.networks.network import LAYERS, Network, sample
-from convtrace.step import Step
+from convtrace.step import Inside, Step
 
 By = Literal["name", "weights", "numbers", "order", "place"]
 """What two steps were paired by. `place`: they do the same with what was paired before; `order`:
@@ -68,7 +68,7 @@ def align(mine: Network, reference: Network) -> Alignment:
 
 def align_inputs(mine: Network, reference: Network) -> dict[str, str]:
     """Pair the inputs of two networks, by name, then by shape: reference's names, and mine's."""
-    theirs, ours = reference.trace.inputs, mine.trace.inputs
+    theirs, ours = reference.inputs, mine.inputs
     found = {name: name for name in theirs if name in ours}
     rest = [name for name in ours if name not in found]
     for name, value in theirs.items():
@@ -123,6 +123,9 @@ def _layers_of(network: Network) -> list[_Layer]:
         while following is not None and _is_affine(network, following):
             tail.append(following)
             following = network.next(following)
+        while following is not None and (tail[-1] if tail else head).name in network.inside:
+            tail.append(following)  # what is fused ends where the file's own operator does
+            following = network.next(following)
         weights = network.weights(head)
         name = next((role for role in ("weight", "mat2", "mat1") if role in weights), "")
         weight = sample(weights[name]) if name else np.zeros(0)
@@ -162,7 +165,27 @@ def _layers(mine: Network, reference: Network) -> Iterator[tuple[_Layer, _Layer,
             paired[i] = (j, "order")
             taken.add(j)
     for i, (j, by) in sorted(paired.items()):
-        yield theirs[i], ours[j], by
+        yield (
+            _up_to(reference, theirs[i], mine, ours[j]),
+            _up_to(mine, ours[j], reference, theirs[i]),
+            by,
+        )
+
+
+def _up_to(network: Network, layer: _Layer, other: Network, fused: _Layer) -> _Layer:
+    """Return a layer with what follows it, as far as it does what is fused on the other side."""
+    inside = [step for step in (fused.head, *fused.tail) if step.name in other.inside]
+    if not inside:
+        return layer
+    rest = fused.tail[len(inside) - (fused.head in inside) :]
+    rest = [step for step in (*inside[1:], *rest) if not _is_affine(other, step)]
+    tail = list(layer.tail)
+    for step in rest:
+        following = network.next(tail[-1] if tail else layer.head)
+        if following is None or family(following) != family(step) or following in tail:
+            break
+        tail.append(following)
+    return replace(layer, tail=tuple(tail))
 
 
 def _score(mine: Network, reference: Network, r: _Layer, m: _Layer) -> tuple[float, By]:
@@ -261,6 +284,9 @@ def _in_order(
 def _pair_tails(r: _Layer, m: _Layer, by: By, found: Alignment) -> None:
     """Pair two layers, or, where a norm follows on one side only, their ends."""
     kinds = [[step.kind for step in layer.tail] for layer in (r, m)]
+    if any(isinstance(s.value, Inside) for layer in (r, m) for s in (layer.head, *layer.tail)):
+        found.add(r.end, m.end, by)
+        return
     convolves = "convolution" in (r.head.kind, m.head.kind)
     if kinds[0] == kinds[1] and (r.head.shape == m.head.shape or convolves):
         for a, b in zip((r.head, *r.tail), (m.head, *m.tail), strict=True):
@@ -279,12 +305,12 @@ def _others(mine: Network, reference: Network, found: Alignment) -> None:
     taken = {name for name, _ in found.pairs.values()}
     by_shape: dict[tuple[int, ...], list[Step]] = {}
     for step in mine.steps:
-        if step.name not in mine.dynamic:
+        if step.name not in mine.dynamic or step.name in mine.inside:
             continue
         by_shape.setdefault(step.shape, []).append(step)
     for step in reference.steps:
-        if step.name not in reference.dynamic:
-            continue  # a weight that is computed
+        if step.name not in reference.dynamic or step.name in reference.inside:
+            continue  # a weight that is computed, or what lies inside an operator
         if step.name in found.pairs or step.attributes.get("output", 0):
             continue
         best = 0.0
@@ -292,7 +318,8 @@ def _others(mine: Network, reference: Network, found: Alignment) -> None:
         how: By
         candidates = {other.name: other for other in by_shape.get(step.shape, [])}
         for other in _followers(mine, reference, step, found):
-            candidates[other.name] = other
+            if other.name not in mine.inside:
+                candidates[other.name] = other
         for other in candidates.values():
             if other.name in taken or other.attributes.get("output", 0):
                 continue

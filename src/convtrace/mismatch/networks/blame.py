@@ -62,7 +62,7 @@ def blame(judged: Judged) -> Blame:
     if not chosen or _many_weights(chosen) or judged.pair.own is False:
         rest = [one for one in chosen if one.what not in _WEIGHTS]
         report = _as_convolution(judged, rest)
-        named = report.causes if report is not None else ()
+        named = _said_of_weights(report) if report is not None else ()
         if chosen and not all(cause.proved and _of_weights(cause) for cause in named):
             named = ()  # what is known of both sides says more than what would look the same
     others = tuple(
@@ -78,8 +78,8 @@ def blame(judged: Judged) -> Blame:
     worst = _worst(judged)
     own = not worst
     if own:
-        at, name = sides.mine.trace, sides.own_end.name
-        worst = tuple(at.why(Address(name, place)) for place in _places(judged))
+        at, name = sides.mine, sides.own_end.name
+        worst = tuple(at.trace.why(Address(name, at.place(name, p))) for p in _places(judged))
     return Blame(causes, report, worst, clues, own)
 
 
@@ -101,6 +101,17 @@ def _many_weights(chosen: Sequence[Difference]) -> bool:
         ):
             return True
     return False
+
+
+def _said_of_weights(report: Report) -> tuple[Cause, ...]:
+    """Return the causes of a report; of one function's several names, the one of the weights.
+
+    Here it is known that the weights are others, and the input is the same.
+    """
+    for causes in report.explanations if report.same and report.proved else ():
+        if all(_of_weights(cause) for cause in causes):
+            return tuple(replace(cause, proved=True) for cause in causes)
+    return report.causes
 
 
 def _of_weights(cause: Cause) -> bool:

@@ -16,6 +16,7 @@ from convtrace.mismatch.networks.report import ModelReport, Pair
 from convtrace.mismatch.networks.runs import (
     check_inputs,
     differing_inputs,
+    in_one_layout,
     is_weights,
     trace_of,
     with_weights,
@@ -66,6 +67,7 @@ def diff_models(
         mine = with_weights(reference, mine, notes)
     ours = Network(trace_of(mine, inputs, names[0], notes), names[0])
     theirs = Network(trace_of(reference, inputs, names[1], notes), names[1])
+    ours, theirs = in_one_layout(ours, theirs, notes)
     check_inputs(ours, theirs)
     notes += differing_inputs(ours, theirs)
     alignment = align(ours, theirs)
@@ -189,6 +191,7 @@ def _unaligned(
                 for step in network.steps
                 if step.name not in known
                 and step.name in network.dynamic
+                and step.name not in network.inside
                 and not step.attributes.get("output", 0)
             )
         )

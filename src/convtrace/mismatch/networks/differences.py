@@ -370,7 +370,7 @@ def _replay(
 ) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
     """Return what runs a step with other settings: mine's, where it has all of them."""
     if step.kind == "convolution":
-        from convtrace.frontends.torch_replay import replay_convolution
+        from convtrace.frontends.convolution_replay import replay_convolution
 
         return replay_convolution(attributes)
     for r, m in _couples(sides):

@@ -149,8 +149,10 @@ def judge(sides: Sides, by: By, *, blurred: bool) -> Judged:
         count=math.prod(own_end.shape),
         shape=end.shape,
         mine_shape=own_end.shape,
-        with_reference=tuple(step.name for step in sides.steps[:-1]),
-        with_mine=tuple(step.name for step in sides.own[:-1]),
+        with_reference=tuple(
+            s.name for s in sides.steps[:-1] if s.name not in sides.reference.inside
+        ),
+        with_mine=tuple(s.name for s in sides.own[:-1] if s.name not in sides.mine.inside),
     )
     wrong_shape = end.shape != own_end.shape
     if wrong_shape and sides.from_mine() is not None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from convtrace.graph import Trace
 from convtrace.mismatch.networks.layers import linear_layers
 from convtrace.mismatch.networks.operators import operator_of
-from convtrace.step import Step, Unobserved, Value
+from convtrace.mismatch.networks.turned import last, turn_all, turned_value
+from convtrace.step import Inside, Step, Unobserved, Value
 
 LAYERS = frozenset(
     "convolution linear mm bmm addmm matmul gemm qlinear_conv conv_integer qdq_conv".split()
@@ -30,24 +31,34 @@ class Network:
     Args:
         trace: The run.
         label: What to call it in errors.
+        turned: Names of values whose channels come last, and are told with channels first.
 
     Attributes:
         trace: The run.
         label: What it is called.
+        inputs: What it was run on, by name.
+        turned: Names of values that are told with channels first, and were made with them last.
         dynamic: Names of values that depend on an input; a weight that is computed does not.
         steps: Steps in the order they ran; linear layers in one form.
         made: Steps by name.
         order: Place of each step.
+        inside: Names of steps that lie inside fused operators; they are no ends of pairs.
     """
 
-    def __init__(self, trace: Trace, label: str) -> None:
+    def __init__(self, trace: Trace, label: str, turned: frozenset[str] = frozenset()) -> None:
         self.trace = trace
         self.label = label
-        steps = [_runnable(step, trace) for step in trace.steps.values()]
+        self.turned = turned
+        self.inputs = {
+            name: turned_value(value) if name in turned else value
+            for name, value in trace.inputs.items()
+        }
+        steps = turn_all((_runnable(step, trace) for step in trace.steps.values()), turned)
         self.dynamic = _dynamic(trace, steps)
         self.steps = linear_layers(steps, self.dynamic)
         self.made = {step.name: step for step in self.steps}
         self.order = {step.name: number for number, step in enumerate(self.steps)}
+        self.inside = frozenset(s.name for s in self.steps if isinstance(s.value, Inside))
         self._prints: dict[str, NDArray[np.float64]] = {}
 
     @cached_property
@@ -80,7 +91,11 @@ class Network:
     def value(self, name: str) -> Value | None:
         """Return an input or what a step made."""
         step = self.made.get(name)
-        return step.value if step is not None else self.trace.inputs.get(name)
+        return step.value if step is not None else self.inputs.get(name)
+
+    def place(self, name: str, index: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a position as the trace counts it."""
+        return tuple(index[a] for a in last(len(index))) if name in self.turned else index
 
     def flowing(self, step: Step) -> dict[str, str]:
         """Return the operands that come from an input, by role: names."""

@@ -24,7 +24,7 @@ def operator_of(step: Step) -> Replay | None:
     import torch
 
     if step.kind == "convolution":
-        from convtrace.frontends.torch_replay import replay_convolution
+        from convtrace.frontends.convolution_replay import replay_convolution
 
         return replay_convolution(step.attributes)
     if step.kind == "linear":

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Any
 
 from convtrace.mismatch.networks.align import By
-from convtrace.mismatch.report import Cause, Note, Report
+from convtrace.mismatch.report import Cause, Note, Report, Written
 from convtrace.receipt import Receipt, Verdict
 
 
@@ -71,7 +69,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class ModelReport:
+class ModelReport(Written):
     """What `ct.diff` found between two networks.
 
     Attributes:
@@ -131,33 +129,6 @@ class ModelReport:
         from convtrace.render.text.diff_models import model_report_text
 
         return model_report_text(self, lang, everything=everything)
-
-    def save(
-        self,
-        file: str | os.PathLike[str],
-        *,
-        lang: str | None = None,
-        theme: str = "light",
-        **options: Any,
-    ) -> None:
-        """Write the report to a file; its suffix picks the form: `.txt`, `.json` or `.html`.
-
-        Args:
-            file: Name of the file.
-            lang: `en` or `ko`; None takes the locale's.
-            theme: `light` or `dark`.
-            **options: Further options of that form.
-
-        Raises:
-            UsageError: There is no such form, or it has no such option; the message lists them.
-            FileError: The file could not be written; what was there before is unchanged.
-        """
-        from convtrace.render.table import save
-
-        save("report", self, file, lang=lang, theme=theme, **options)
-
-    def __str__(self) -> str:
-        return self.text()
 
     def __repr__(self) -> str:
         where = f" at {self.first.reference}" if self.first else ""

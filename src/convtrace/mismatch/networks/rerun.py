@@ -17,6 +17,7 @@ from convtrace.arithmetic import Arithmetic, plain
 from convtrace.errors import NoValueError
 from convtrace.exact import FORMATS
 from convtrace.mismatch.networks.error_rules import Work, anything, rule_for
+from convtrace.mismatch.networks.turned import TurnedStep, inner, outer
 from convtrace.step import Step
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def replay_of(step: Step) -> Replay:
     if step.replay is not None:
         return step.replay
     if step.kind == "convolution":
-        from convtrace.frontends.torch_replay import replay_convolution
+        from convtrace.frontends.convolution_replay import replay_convolution
 
         return replay_convolution(step.attributes)
     raise CannotRunError(step, f"{step.kind} cannot be run again")
@@ -116,6 +117,8 @@ def again(step: Step, operands: Mapping[str, Wide], arithmetic: Arithmetic | Non
     Raises:
         CannotRunError: It cannot be run again on these operands.
     """
+    if isinstance(step, TurnedStep):
+        return _again_turned(step, operands, arithmetic)
     replay = replay_of(step)
     values = {role: operand.value for role, operand in operands.items()}
     try:
@@ -130,6 +133,26 @@ def again(step: Step, operands: Mapping[str, Wide], arithmetic: Arithmetic | Non
     rule = rule_for(step)
     error, usual = rule(Work(step, replay, operands, values, value, how))
     return Wide(value, error, usual, proved and rule is not anything)
+
+
+def _again_turned(
+    step: TurnedStep, operands: Mapping[str, Wide], arithmetic: Arithmetic | None
+) -> Wide:
+    """Run a step in its own order of axes."""
+    assert step.own is not None
+    inside = {
+        role: Wide(
+            inner(step, role, one.value),
+            inner(step, role, one.error),
+            inner(step, role, one.usual),
+            one.proved,
+        )
+        for role, one in operands.items()
+    }
+    made = again(step.own, inside, arithmetic)
+    return Wide(
+        outer(step, made.value), outer(step, made.error), outer(step, made.usual), made.proved
+    )
 
 
 def _chosen(step: Step, arithmetic: Arithmetic | None) -> Arithmetic:

@@ -12,6 +12,7 @@ from convtrace.errors import ShapeError, UsageError
 from convtrace.graph import Trace
 from convtrace.mismatch.networks.align import align_inputs
 from convtrace.mismatch.networks.network import Network
+from convtrace.mismatch.networks.turned import channels_last, computing, first
 from convtrace.mismatch.report import Note
 
 
@@ -210,8 +211,8 @@ def _no_inputs(label: str) -> UsageError:
 
 def check_inputs(mine: Network, reference: Network) -> None:
     """Raise `ShapeError` if the two were run on inputs of different shapes."""
-    ours = [value.shape for value in mine.trace.inputs.values()]
-    theirs = [value.shape for value in reference.trace.inputs.values()]
+    ours = [value.shape for value in mine.inputs.values()]
+    theirs = [value.shape for value in reference.inputs.values()]
     if ours and theirs and not set(ours) & set(theirs):
         raise ShapeError(
             "the two were run on inputs of different shapes\n"
@@ -225,9 +226,29 @@ def differing_inputs(mine: Network, reference: Network) -> list[Note]:
     """Say where the two were not run on the same numbers."""
     found: list[Note] = []
     for name, other in align_inputs(mine, reference).items():
-        ours, theirs = mine.trace.inputs[other].tensor(), reference.trace.inputs[name].tensor()
+        ours, theirs = mine.inputs[other].tensor(), reference.inputs[name].tensor()
         apart = (ours.double() - theirs.double()).abs().nan_to_num(0.0, 0.0, 0.0)
         if bool((apart > 0).any()):
             words = {"name": name, "largest": float(apart.max())}
             found.append(("diff_models.note.inputs_differ", words))
     return found
+
+
+def in_one_layout(mine: Network, reference: Network, notes: list[Note]) -> tuple[Network, Network]:
+    """Tell both networks with channels first, where one of them has them last and the other not."""
+    ours, theirs = mine.trace.inputs, reference.trace.inputs
+    given: set[str] = set()
+    for (name, value), other in zip(ours.items(), theirs.values(), strict=False):
+        axes = len(value.shape)
+        apart = axes in (4, 5) and value.shape != other.shape
+        if apart and tuple(value.shape[a] for a in first(axes)) == other.shape:
+            given.add(name)
+    left = channels_last(mine.trace, frozenset(given))
+    right = channels_last(reference.trace)
+    if computing(mine.trace, left) == computing(reference.trace, right) and not given:
+        return mine, reference
+    for network, names in ((mine, left), (reference, right)):
+        if count := computing(network.trace, names):
+            words = {"side": network.label, "count": count}
+            notes.append(("diff_models.note.channels_last", words))
+    return Network(mine.trace, mine.label, left), Network(reference.trace, reference.label, right)

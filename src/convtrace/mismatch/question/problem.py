@@ -70,8 +70,8 @@ class Problem:
     def grids(self) -> frozenset[str]:
         """Formats that hold every observed number: what the output may once have been stored in."""
         values = self.observed.reshape(-1)
-        found: set[str] = set()
-        for name in ("bfloat16", "float16", "float32"):
+        found: set[str] = {self.dtype} & {"bfloat16", "float16", "float32"}
+        for name in {"bfloat16", "float16", "float32"} - found:
             few = values[:: max(1, values.size // 256)]
             few = few[np.isfinite(few)]
             if (rounded(few, name) == few).all():

@@ -23,6 +23,7 @@ class Change:
         make: Returns the setup with the mistake; None where it does not apply.
         parameters: What it is exactly.
         cost: How far-fetched it is; simpler ones are named first.
+        alone: Whether it is no part of pairs, where another name of the same stands for it.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Change:
     make: Callable[[Setup], Setup | None]
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     cost: float = 1.0
+    alone: bool = False
 
 
 Family = Callable[[Setup], Iterable[Change]]

@@ -6,6 +6,7 @@ reproduce like every other candidate.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.exact import FORMATS
+from convtrace.mismatch.causes.scaling import changed_input, weights_scaled
 from convtrace.mismatch.computing.setup import Positions, Setup
 from convtrace.mismatch.computing.stages import Act, Add, Affine, Local, Norm, Sums
 from convtrace.mismatch.judging.elements import Compared
@@ -36,11 +39,15 @@ def fitted(search: Search, right: Compared) -> Iterator[Change]:
         yield from _input(search)
         yield from _input_channels(search)
         yield from _padding(search)
+        yield from _padding_channels(search)
     yield from _output(search)
-    yield from _channels(right)
+    yield from _channels(right, search.base)
     yield from _slope(search)
     yield from _clip(right)
     yield from _epsilon(search)
+
+
+_KNOWN = (1 / 255, 255.0, 1 / 256, 1 / 127.5, 127.5, 1 / 128, 1 / 127, 127.0)
 
 
 def nice(value: float) -> float:
@@ -52,7 +59,7 @@ def nice(value: float) -> float:
     """
     if not math.isfinite(value) or value == 0:
         return value
-    for known in (1 / 255, 255.0, 1 / 256, 1 / 127.5, 127.5, 1 / 128, 1 / 127, 127.0):
+    for known in _KNOWN:
         for sign in (1, -1):
             if abs(value - sign * known) <= 2e-6 * known:
                 return sign * known
@@ -60,6 +67,23 @@ def nice(value: float) -> float:
     if fraction and abs(float(fraction) - value) <= 2e-6 * abs(value):
         return float(fraction)
     return value
+
+
+def simple(search: Search, value: float) -> tuple[float, ...]:
+    """Return the numbers that a fitted one may stand for; more of them where results are coarse.
+
+    Two fits of one number differ in its last digits, so that six of them are tried before all.
+    """
+    found = [nice(value)]
+    if found == [value]:
+        found = [float(f"{value:.6g}"), value]
+    ran = search.judge.arithmetic
+    if ran is not None and FORMATS[ran.result].precision < 24 and math.isfinite(value) and value:
+        slack = 2 * FORMATS[ran.result].unit * abs(value)
+        short = [float(f"{value:.{digits}g}") for digits in (1, 2, 3)]
+        short += [float(Fraction(value).limit_denominator(16)), *_KNOWN, *(-k for k in _KNOWN)]
+        found = [one for one in short if one and abs(one - value) <= slack] + found
+    return tuple(dict.fromkeys(found))
 
 
 def _solve(columns: list[Array], target: Array) -> Array | None:
@@ -107,30 +131,41 @@ def _input(search: Search) -> Iterator[Change]:
     columns = [(read * factors).sum(1), (ones * factors).sum(1)]
     both = _solve(columns, target)
     if both is not None and abs(both[0]) > 1e-9:
-        yield _affine_input(float(both[0]), float(both[1]))
+        yield from _affine_inputs(search, *map(float, both))
     padded = _solve([columns[0], factors.sum(1)], target)
     if (
         padded is not None
         and abs(padded[0]) > 1e-9
         and all(mode == "zeros" for mode in search.base.modes)
     ):
-        yield _affine_input(float(padded[0]), float(padded[1]), padded=True)
+        yield from _affine_inputs(search, *map(float, padded), padded=True)
     one = _solve(columns[:1], target)
     if one is not None and abs(one[0]) > 1e-9:  # times 0 would leave no trace of the input
-        yield _affine_input(float(one[0]), 0.0)
+        for factor in simple(search, float(one[0])):
+            yield _affine_input(factor, 0.0)
+            yield weights_scaled(factor, 1.6)
     shift = _solve(columns[1:], target - columns[0])
     if shift is not None:
-        yield _affine_input(1.0, float(shift[0]))
+        yield from _affine_inputs(search, 1.0, float(shift[0]))
+
+
+def _affine_inputs(
+    search: Search, scale: float, shift: float, *, padded: bool = False
+) -> Iterator[Change]:
+    """Yield the input times what one fitted number may stand for, plus what another one may."""
+    shifts = simple(search, shift) if abs(shift) > 1e-7 else (0.0,)
+    for factor, more in itertools.product(simple(search, scale), shifts):
+        yield _affine_input(factor, more, padded=padded)
 
 
 def _affine_input(scale: float, shift: float, *, padded: bool = False) -> Change:
-    scale, shift = nice(scale), nice(shift) if abs(shift) > 1e-7 else 0.0
+    shift = shift if abs(shift) > 1e-7 else 0.0
     if abs(scale - 1) < 1e-6:
         scale = 1.0
 
     def make(setup: Setup) -> Setup:
         fill = setup.fill * scale + shift if padded else setup.fill
-        return setup.but(x_ops=(*setup.x_ops, lambda v, i: v * scale + shift), fill=fill)
+        return changed_input(setup, lambda v, i: v * scale + shift).but(fill=fill)
 
     if not shift:
         return Change("input.scaled", "x", make, {"factor": scale}, 1.45)
@@ -163,7 +198,7 @@ def _input_channels(search: Search) -> Iterator[Change]:
     yield Change(
         "input.by_channel",
         "x",
-        lambda s: s.but(x_ops=(*s.x_ops, op)),
+        lambda s: changed_input(s, op),
         {"factors": tuple(scale.tolist()), "shifts": tuple(shift.tolist())},
         1.9,
     )
@@ -178,15 +213,52 @@ def _padding(search: Search) -> Iterator[Change]:
     linear = search.base_sums[1].values
     outside = ((1 - _ones(search)) * factors).sum(1)
     found = _solve([outside], target - linear + base.fill * outside)
-    if found is not None:
-        value = nice(float(found[0]))
+    for value in () if found is None else simple(search, float(found[0])):
         yield Change(
             "padding.value",
             "x",
-            lambda s: s.but(fill=value),
+            lambda s, v=value: s.but(fill=v),
             {"value": value, "word": ""},
             1.4,
         )
+
+
+def _padding_channels(search: Search) -> Iterator[Change]:
+    """A constant on the padding of each channel: a mean that was folded into the bias."""
+    base = search.base
+    terms = base.terms
+    zeros = all(mode == "zeros" for mode in base.modes) and base.fill == 0
+    if base.transposed or not zeros or base.groups > 1 or not 2 <= terms <= 4:
+        return
+    _, factors, target = _parts(search)
+    shape = (len(target), terms, -1)
+    outside = ((1 - _ones(search)) * factors).reshape(shape).sum(2)
+    found = _solve([*outside.T], target - search.base_sums[1].values)
+    if found is None:
+        return
+    values = np.array([simple(search, float(value))[0] for value in found])
+
+    def make(setup: Setup) -> Setup:
+        # What the padding adds is the sum over all taps without that over taps on the input.
+        column = values.reshape(1, -1, *(1,) * setup.axes)
+        inner = setup.but(x=np.broadcast_to(column, setup.x.shape), x_maps=(), x_ops=(), stages=())
+        weights = setup.factors(np.arange(setup.channels_out))
+        every = (weights.reshape(len(weights), terms, -1).sum(2) * values).sum(1)
+
+        def stage(sums: Sums) -> Sums:
+            more = every[sums.channel] - inner.linear(_flat(sums)).values.reshape(sums.values.shape)
+            return sums.to(sums.values + more, sums.magnitude + np.abs(more))
+
+        return setup.but(stages=(Local(stage), *setup.stages))
+
+    given = {"values": tuple(values.tolist())}
+    yield Change("padding.by_channel", "after", make, given, 1.5)
+
+
+def _flat(sums: Sums) -> Positions:
+    """Return output positions as one row for each axis."""
+    spread = np.broadcast_arrays(*sums.at)
+    return tuple(axis.reshape(-1) for axis in spread)
 
 
 def _output(search: Search) -> Iterator[Change]:
@@ -200,19 +272,21 @@ def _output(search: Search) -> Iterator[Change]:
     for row in rows:
         if row is None or abs(row[0]) < 1e-9:
             continue
-        scale = nice(float(row[0]))
-        shift = nice(float(row[1])) if len(row) > 1 and abs(row[1]) > 1e-7 else 0.0
-        stage = Affine(np.array([scale]), np.array([shift]))
-        yield Change(
-            "output.scaled" if not shift else "output.shifted",
-            "after",
-            lambda s, stage=stage: s.but(stages=(*s.stages, stage)),
-            {"factor": scale, "shift": shift, "word": "", "where": "last"},
-            1.7,
-        )
+        shift = float(row[1]) if len(row) > 1 and abs(row[1]) > 1e-7 else 0.0
+        for scale, add in itertools.product(
+            simple(search, float(row[0])), simple(search, shift) if shift else (0.0,)
+        ):
+            stage = Affine(np.array([scale]), np.array([add]))
+            yield Change(
+                "output.shifted" if add else "output.scaled",
+                "after",
+                lambda s, stage=stage: s.but(stages=(*s.stages, stage)),
+                {"factor": scale, "shift": add, "word": "", "where": "last"},
+                1.7,
+            )
 
 
-def _channels(right: Compared) -> Iterator[Change]:
+def _channels(right: Compared, base: Setup) -> Iterator[Change]:
     """Every output channel plus a number of its own, or times one as well."""
     values, observed = right.values, right.observed
     count = values.shape[1]
@@ -239,6 +313,14 @@ def _channels(right: Compared) -> Iterator[Change]:
     var = seen.var(1)
     if (np.abs(scale) < 1e-9).any():
         return  # channels that hold no trace of what belongs there
+    bias = np.zeros(count) if base.bias is None else base.bias
+    kept = np.abs(offset - bias * (1 - scale)) <= 1e-5 * np.abs(rows).max(1)
+    if kept.all() and not base.transposed and all(isinstance(stage, Add) for stage in base.stages):
+
+        def scaled(values: Array, index: Positions) -> Array:
+            return values * scale[index[0]]
+
+        yield Change("kernel.by_channel", "w", lambda s: s.but(w_ops=(*s.w_ops, scaled)), {}, 2.15)
     affine = Affine(scale, offset)
     own = bool((np.abs(around) < 1e-3).all() and (np.abs(var - 1) < 1e-2).all())
     given: dict[str, Any] = {"over": "batch"} if own else {}
@@ -261,7 +343,7 @@ def _slope(search: Search) -> Iterator[Change]:
     if below.sum() < 4:
         return
     with np.errstate(all="ignore"):
-        slope = nice(float(np.median(target[below] / values[below])))
+        slope = simple(search, float(np.median(target[below] / values[below])))[0]
     if not math.isfinite(slope) or slope in (0.0, 1.0) or abs(slope) > 2:
         return
 

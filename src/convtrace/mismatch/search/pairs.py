@@ -7,15 +7,15 @@ make K x L pairs out of K + L gathers. What follows the sum costs next to nothin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.setup import Positions, Setup
-from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.computing.stages import Stage, Sums
 from convtrace.mismatch.search.change import Change
+from convtrace.mismatch.search.composed import of_inputs, of_outputs, of_weights
 
 if TYPE_CHECKING:
     from convtrace.mismatch.search.search import Changes, Search
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 FEW = 2
-"""Elements that pairs are tried on which no matrix product can do together."""
+"""Elements that pairs are tried on by one matrix product each."""
 
 
 class _Side:
@@ -61,12 +61,25 @@ def promising(search: Search, candidates: Sequence[Change]) -> Iterator[Changes]
     search.tick()
     yield from _twice_after(search, after, finished)
     search.tick()
-    yield from _moved(search, sides)
+    made = {side: list(_made(search, sides[side])) for side in ("x", "w", "y")}
+    yield from of_outputs(search, made)
     search.tick()
-    yield from _weights(search, sides["w"], plain_read, origin)
+    yield from of_weights(search, made["w"])
     search.tick()
-    yield from _inputs(search, sides["x"], plain_factors, origin)
+    yield from of_inputs(search, made["x"])
     search.tick()
+
+
+def _made(search: Search, changes: Sequence[Change]) -> Iterator[tuple[Change, Setup]]:
+    """Yield changes with their setups.
+
+    Where most elements are right, two changes of one side that each spoil these will hardly undo
+    each other there and nowhere else: those that do are left out.
+    """
+    for change in changes:
+        setup = change.make(search.base)
+        if setup is not None and (not search.mostly_right or search.spares(change)):
+            yield change, setup
 
 
 def _gathered(base: Setup, changes: Sequence[Change], at: Positions, side: str) -> Iterator[_Side]:
@@ -94,10 +107,11 @@ def _linear(setup: Setup, at: Positions) -> Sums | None:
         return None
 
 
-def _hits(search: Search, sums: Sums) -> Array:
-    """Tell which rows may reproduce the first sample."""
-    target = search.targets[0][: sums.values.shape[-1]]
-    return np.asarray(search.judge.plausible(sums, target).all(-1))
+def _hits(search: Search, sums: Sums, first: int = 0) -> Array:
+    """Tell which rows may reproduce the first sample, from one of its elements on."""
+    target = search.targets[0][first : first + sums.values.shape[-1]]
+    with np.errstate(all="ignore"):
+        return np.asarray(search.judge.plausible(sums, target).all(-1))
 
 
 def _two_sided(
@@ -106,17 +120,22 @@ def _two_sided(
     """Pair every change of what is read with every change of the weights."""
     if not reads or not factors:
         return
-    right = np.stack([row.numbers for row in factors])  # (L, samples, terms)
-    size = max(1, 2_000_000 // right[0].size)
+    size = max(1, 2_000_000 // reads[0].numbers.size)
     for start in range(0, len(reads), size):
         rows = reads[start : start + size]
-        left = np.stack([row.numbers for row in rows])
-        with np.errstate(all="ignore"):
-            values = np.einsum("ksj,lsj->kls", left, right, optimize=True)
-            magnitude = np.einsum("ksj,lsj->kls", np.abs(left), np.abs(right), optimize=True)
-        sums = search.base.finish(Sums(values, magnitude, at, search.base))
-        search.tried += values.shape[0] * values.shape[1]
-        for k, j in np.argwhere(_hits(search, sums)):
+        search.tried += len(rows) * len(factors)
+        hits = np.ones((len(rows), len(factors)), dtype=np.bool_)
+        for one in range(min(FEW, len(at[0]))):
+            left = np.stack([row.numbers[one] for row in rows])
+            right = np.stack([row.numbers[one] for row in factors])
+            with np.errstate(all="ignore"):
+                values, magnitude = left @ right.T, np.abs(left) @ np.abs(right).T
+            place = tuple(axis[one : one + 1] for axis in at)
+            bare = Sums(values[..., None], magnitude[..., None], place, search.base)
+            hits &= _hits(search, search.base.finish(bare), one)
+            if not hits.any():
+                break
+        for k, j in np.argwhere(hits):
             yield rows[k].changes + factors[j].changes
 
 
@@ -129,11 +148,13 @@ def _followed(
     if not before:
         return
     search.tried += len(finished) * len(before)
+    shape = before[0][1].values.shape
     sums = Sums(
         np.stack([one.values for _, one in before]),
-        np.stack([one.magnitude for _, one in before]),
+        np.stack([np.broadcast_to(one.magnitude, shape) for _, one in before]),
         before[0][1].at,
         search.base,
+        np.stack([np.broadcast_to(one.extra, shape) for _, one in before]),
     )
     for change, setup in finished:
         try:
@@ -147,169 +168,44 @@ def _followed(
 def _twice_after(
     search: Search, after: list[Change], finished: Sequence[tuple[Change, Setup]]
 ) -> Iterator[Changes]:
-    """Pair changes of what follows the sum."""
-    sums = search.base_sums[0]
+    """Pair changes of what follows the sum.
+
+    Where the second one adds a stage in front or at the end, it does so for all first ones at once.
+    """
+    base, bare = search.base, search.base_sums[0]
+    done = [(change, setup.finish(bare)) for change, setup in finished]
+    first = [((change,), sums) for change, sums in done]
+    early: list[tuple[Changes, Sums]] = []
+    late: list[tuple[Change, tuple[Stage, ...]]] = []
+    others: list[Change] = []
     for change, setup in finished:
-        for other in after:
+        more = len(setup.stages) - len(base.stages)
+        if not _same_but_stages(base, setup) or more <= 0:
+            others.append(change)
+        elif setup.stages[: len(base.stages)] == base.stages:
+            late.append((change, setup.stages[len(base.stages) :]))
+        elif setup.stages[more:] == base.stages:
+            early.append(((change,), base.but(stages=setup.stages[:more]).finish(bare)))
+        else:
+            others.append(change)
+    for pair in _followed(search, early, finished):
+        if pair[0].id != pair[1].id:
+            yield pair[1], pair[0]
+    ends = [(change, base.but(stages=stages)) for change, stages in late]
+    for pair in _followed(search, first, ends):
+        if pair[0].id != pair[1].id:
+            yield pair
+    for change, setup in finished:
+        for other in others:
             if other is change or other.id == change.id:
                 continue
             search.tried += 1
             both = other.make(setup)
-            if both is not None and _hits(search, both.finish(sums)):
+            if both is not None and _hits(search, both.finish(bare)):
                 yield change, other
 
 
-def _moved(search: Search, sides: dict[str, list[Change]]) -> Iterator[Changes]:
-    """Pair every rearrangement of the output with every change of input and weights."""
-    base = search.base
-    at = tuple(axis[:FEW] for axis in search.samples[0])
-    made = {
-        side: [(c, s) for c in sides[side] if (s := c.make(base)) is not None]
-        for side in ("x", "w")
-    }
-    for move in sides["y"]:
-        setup = move.make(base)
-        if setup is None:
-            continue
-        origin = setup.origin(at)
-        read, factors = base.read(origin), base.factors(origin[1])
-        for side in ("x", "w"):
-            for change, changed in made[side]:
-                search.tried += 1
-                try:
-                    if side == "x":
-                        sums = _sums(changed.read(origin), factors, origin, base)
-                    else:
-                        sums = _sums(read, changed.factors(origin[1]), origin, base)
-                except (IndexError, ValueError):
-                    continue
-                if _hits(search, base.finish(sums)):
-                    yield change, move
-
-
-def _weights(
-    search: Search, changes: list[Change], read: Array, at: Positions
-) -> Iterator[Changes]:
-    """Pair changes of the weights with each other, in the order in which they are usually made."""
-    base = search.base
-    at, read = tuple(axis[:FEW] for axis in at), read[:FEW]
-    made = [(c, s) for c in changes if (s := c.make(base)) is not None]
-    for first, setup in made:
-        for second, _ in made:
-            if second is first or _slot(second) <= _slot(first):
-                continue
-            search.tried += 1
-            both = second.make(setup)
-            if both is None:
-                continue
-            try:
-                factors = both.factors(at[1])
-            except (IndexError, ValueError):
-                continue
-            if _hits(search, base.finish(_sums(read, factors, at, base))):
-                yield first, second
-
-
-def _inputs(
-    search: Search, changes: list[Change], factors: Array, at: Positions
-) -> Iterator[Changes]:
-    """Pair changes of what is read with each other, in the order in which they are usually made."""
-    base = search.base
-    at, factors = tuple(axis[:FEW] for axis in at), factors[:FEW]
-    made = [(c, s) for c in changes if (s := c.make(base)) is not None]
-    numbers = [(c, s) for c, s in made if _only_numbers(base, s)]
-    places = [(c, s) for c, s in made if not _only_numbers(base, s)]
-    for place, setup in places:
-        try:
-            values, index, valid = setup.gather(at)
-        except (IndexError, ValueError):
-            continue
-        for change, changed in numbers:
-            if _slot(change) == _slot(place):
-                continue
-            search.tried += 1
-            found = values
-            for op in changed.x_ops:
-                found = op(found, index)
-            if _hits(search, base.finish(_sums(setup.laid(found, valid), factors, at, base))):
-                yield (change, place) if _slot(change) < _slot(place) else (place, change)
-        for second, _ in places:
-            if _slot(second) <= _slot(place):
-                continue
-            search.tried += 1
-            both = second.make(setup)
-            if both is None:
-                continue
-            try:
-                read = both.read(at)
-            except (IndexError, ValueError):
-                continue
-            if _hits(search, base.finish(_sums(read, factors, at, base))):
-                yield place, second
-    for first, setup in numbers:
-        for second, _ in numbers:
-            if _slot(second) > _slot(first) and (both := second.make(setup)) is not None:
-                search.tried += 1
-                if _hits(search, base.finish(_sums(both.read(at), factors, at, base))):
-                    yield first, second
-
-
-def _only_numbers(base: Setup, setup: Setup) -> bool:
-    """Whether a setup changes the input's numbers and nothing else."""
-    if setup.x_ops == base.x_ops:
-        return False
-    others = (field.name for field in fields(Setup) if field.name != "x_ops")
-    return all(getattr(setup, name) is getattr(base, name) for name in others)
-
-
-_SLOTS = {
-    "precision.operands": 9,
-    "precision.weights_quantized": 9,
-    "input.scaled": 2,
-    "input.shifted": 2,
-    "input.normalised": 2,
-    "input.denormalised": 2,
-    "input.mean_subtracted": 2,
-    "input.mean_added": 2,
-    "input.std_divided": 2,
-    "input.std_multiplied": 2,
-    "input.truncated": 3,
-    "input.clipped": 3,
-    "input.signed": 3,
-    "input.unsigned": 3,
-    "input.absolute": 3,
-    "input.standardised": 2,
-    "input.stretched": 2,
-    "quantized.zero_point": 3,
-    "quantized.zero_point_sign": 3,
-    "quantized.padding": 6,
-    "padding.mode": 5,
-    "padding.value": 5,
-    "kernel.axes": 1,
-    "kernel.reshaped": 1,
-    "kernel.flipped": 2,
-    "channels.one": 5,
-    "channels.without": 5,
-    "channels.tail_lost": 5,
-    "channels.half": 5,
-    "channels.not_summed": 5,
-}
-
-
-def _slot(change: Change) -> int:
-    """Return the place of a change among those of its side; two of one place are not paired."""
-    found = _SLOTS.get(change.id)
-    if found is not None:
-        return found
-    family = change.id.partition(".")[0]
-    return {
-        "input": 1,
-        "kernel": 3,
-        "groups": 4,
-        "depthwise": 4,
-        "channels": 5,
-        "stride": 6,
-        "dilation": 7,
-        "padding": 8,
-        "transposed": 8,
-    }.get(family, 0)
+def _same_but_stages(left: Setup, right: Setup) -> bool:
+    return all(
+        getattr(left, name) is value for name, value in vars(right).items() if name != "stages"
+    )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
+from convtrace.mismatch.computing.setup import Setup
 from convtrace.mismatch.computing.whole import linear_whole, whole
 from convtrace.mismatch.judging.elements import Compared, compared
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
@@ -20,16 +21,6 @@ from convtrace.mismatch.search.change import Change
 from convtrace.mismatch.search.sample import anywhere
 
 Array = NDArray[Any]
-
-
-def operands(problem: Problem) -> Iterator[Arithmetic]:
-    """List arithmetics whose operands are rounded before they are multiplied."""
-    if problem.arithmetic is None or problem.explicit:
-        return
-    result = _narrower("float32", stored_format(problem))
-    for name in ("tf32", "float16", "bfloat16"):
-        if FORMATS[name].precision < FORMATS[problem.arithmetic.operands].precision:
-            yield Arithmetic(name, "float32", result)
 
 
 def lower(problem: Problem) -> Iterator[Arithmetic]:
@@ -85,12 +76,19 @@ def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
         setup = problem.but(arithmetic=one).setup
         sums = whole(setup, replace(linear, setup=setup))
         found = compared(problem.observed, sums, one, problem.count, problem.stored)
-        if not found.inside.all():
+        if not found.all_inside:
             continue
         expected = expected_size(problem.setup, at, one, problem.count, problem.stored)
         if expected / 16 <= found.size <= MARGIN * expected:
             return one
     return None
+
+
+def rounds_everywhere(problem: Problem, setup: Setup) -> bool:
+    """Whether what an explanation leaves lies as rounding of the problem's arithmetic does."""
+    sums = whole(setup)
+    found = compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
+    return _everywhere(found)
 
 
 def _everywhere(right: Compared) -> bool:

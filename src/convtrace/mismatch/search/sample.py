@@ -12,6 +12,9 @@ Array = NDArray[Any]
 ONE, FIRST, SECOND = 1, 4, 64
 """Elements that a single change is tried on first, a pair of changes, and the survivors."""
 
+MANY = 2**16
+"""Elements from which on they are not listed to draw from."""
+
 
 def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[Array, ...]:
     """Choose positions: three of four that are wrong, where there are as many, the rest right.
@@ -26,9 +29,12 @@ def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[A
         One array `(count,)` or shorter for each axis.
     """
     draw = np.random.default_rng(seed)
+    if wrong.size > MANY:
+        flat = _of_many(wrong.reshape(-1), weight.reshape(-1), count, draw)
+        return tuple(np.unravel_index(flat, wrong.shape))
     bad = np.flatnonzero(wrong)
     good = np.flatnonzero(~wrong.reshape(-1))
-    take = min(len(bad), max(count - len(good), count * 3 // 4))
+    take = min(len(bad), max(count - len(good), -(-count * 3 // 4)))
     chosen: list[int] = []
     if take:
         worst = bad[int(np.argmax(weight.reshape(-1)[bad]))]
@@ -39,6 +45,26 @@ def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[A
     if spare:
         chosen += draw.choice(good, spare, replace=False).tolist()
     return tuple(np.unravel_index(np.array(chosen, dtype=np.int64), wrong.shape))
+
+
+def _of_many(wrong: Array, weight: Array, count: int, draw: np.random.Generator) -> Array:
+    """Choose places of a long array without listing all that are wrong or right."""
+    bad = int(np.count_nonzero(wrong))
+    good = wrong.size - bad
+    take = min(bad, max(count - good, -(-count * 3 // 4)))
+    spare = min(count - take, good)
+    worst = int(np.argmax(weight))
+    chosen = [worst] if take and wrong[worst] else []
+    for kind, of, number in ((True, bad, take - len(chosen)), (False, good, spare)):
+        if number <= 0:
+            continue
+        if of < wrong.size // 8:  # few: they are soon listed
+            places = draw.permutation(np.flatnonzero(wrong == kind))
+        else:
+            places = draw.integers(0, wrong.size, 64 * number)
+            places = places[wrong[places] == kind]
+        chosen += [p for p in dict.fromkeys(places.tolist()) if p not in chosen][:number]
+    return np.array(chosen, dtype=np.int64)
 
 
 def anywhere(shape: tuple[int, ...], count: int, seed: int = 0) -> tuple[Array, ...]:

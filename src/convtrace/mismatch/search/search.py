@@ -12,113 +12,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.arithmetic import Arithmetic
-from convtrace.exact import FORMATS, gamma
 from convtrace.mismatch.computing.setup import Positions, Setup
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import linear_whole, whole
-from convtrace.mismatch.judging.elements import Compared, compared
+from convtrace.mismatch.judging.elements import Compared, sums_up
 from convtrace.mismatch.search.change import Change
+from convtrace.mismatch.search.evidence import Evidence
+from convtrace.mismatch.search.judge import Judge
 from convtrace.mismatch.search.sample import FIRST, ONE, SECOND, anywhere, positions
 
 Array = NDArray[Any]
 Changes = tuple[Change, ...]
 
-FURTHEST = 4.0
-"""How far out of the spread of rounding a single element may lie."""
-
-MOST_BITS = 24.0
-"""Bits that one element can tell."""
-
-ENOUGH_ELEMENTS = 4096
-"""Elements that evidence is counted on; more would not change what it says."""
-
-LARGE = 2**26
-"""Products from which on a pass is long."""
-
-LEFT = 0.25
-"""Share of the squares of the wrong elements' residuals that an explanation may leave."""
-
 MOST = 8
 """Most explanations that are computed in whole."""
 
+LARGER = 64.0
+"""By how much numbers are enlarged to see whether two mistakes compute the same."""
 
-def is_long(observed: Array, arithmetic: Arithmetic | None, count: int) -> bool:
-    """Whether a pass over a layer is long, and float32 will do for a first look."""
-    fits = arithmetic is not None and FORMATS[arithmetic.accumulate].precision <= 24
-    return fits and observed.size * count > LARGE
+FEW = 16
+"""Elements that tell how wide bounds are."""
 
+SHARE, DEEP = 8, 64
+"""From so many input channels on, every so many of them are enough to bound Σ|w·x| from below."""
 
-@dataclass(frozen=True, eq=False)
-class Judge:
-    """What a candidate has to reproduce, and how exactly.
-
-    Attributes:
-        observed: The observed output, `(N, C_out, *spatial)`.
-        arithmetic: Formats of the computation; None for integers.
-        count: Summands of one number.
-        stored: Format of the operands as they are stored.
-        limit: Largest spread that rounding explains, in units of what is typical.
-    """
-
-    observed: Array
-    arithmetic: Arithmetic | None
-    count: int
-    stored: str
-    limit: float = math.inf
-
-    @property
-    def long(self) -> bool:
-        """Whether a pass is long and float32 will do for it."""
-        return is_long(self.observed, self.arithmetic, self.count)
-
-    def compare(self, sums: Sums, target: Array) -> Compared:
-        """Compare part of the observed output with sums."""
-        most = FURTHEST * self.limit
-        found = compared(target, sums, self.arithmetic, self.count, self.stored, most)
-        bound = found.bound
-        if np.ndim(sums.spare) or sums.spare:
-            bound = np.maximum(bound - sums.spare, 0.0)
-        if sums.whole:
-            bound = np.where(target == np.rint(target), bound, 0.0)
-        return found if bound is found.bound else replace(found, bound=bound)
-
-    def plausible(self, sums: Sums, target: Array) -> Array:
-        """Tell quickly which numbers may be inside their bound; none that are is left out."""
-        if self.arithmetic is None:
-            return np.abs(sums.values - target) <= sums.extra
-        return np.abs(sums.values - target) <= (
-            self._share * sums.magnitude
-            + self._last * (np.abs(sums.values) + np.abs(target))
-            + (sums.extra + self._least)
-        )
-
-    @cached_property
-    def _share(self) -> float:
-        assert self.arithmetic is not None
-        accumulate = FORMATS[self.arithmetic.accumulate].unit
-        operands, stored = FORMATS[self.arithmetic.operands], FORMATS[self.stored]
-        error = gamma(self.count + 10, accumulate) + gamma(self.count + 10, 2.0**-53)
-        if operands.precision < stored.precision:
-            error += 3 * operands.unit * (1 + error)
-        if self.arithmetic.partial_sums:
-            error += gamma(self.count, FORMATS[self.arithmetic.result].unit) * (1 + error)
-        return 1.001 * error
-
-    @cached_property
-    def _last(self) -> float:
-        assert self.arithmetic is not None
-        return 2 * FORMATS[self.arithmetic.result].unit
-
-    @cached_property
-    def _least(self) -> float:
-        assert self.arithmetic is not None
-        formats = (FORMATS[self.arithmetic.accumulate], FORMATS[self.arithmetic.result])
-        return 2 * self.count * max(fmt.smallest for fmt in formats)
-
-    def accepts(self, found: Compared) -> bool:
-        """Whether all elements are inside their bound, and all together spread like rounding."""
-        return bool(found.inside.all()) and found.size <= self.limit
+BARE = (
+    *("x", "weight", "stride", "low", "dilation", "size", "groups", "transposed", "modes", "fill"),
+    *("filled", "reads", "x_maps", "x_ops", "w_maps", "w_ops"),
+)
+"""What bare sums follow from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +53,7 @@ class Found:
         compared: The output against it.
         bits: How unlikely it is that it reproduces the output by chance, in bits.
         tight: Whether its bounds are small next to how far the observed numbers lie apart.
+        also: Other mistakes that compute the same, whatever the numbers are; simplest first.
     """
 
     changes: Changes
@@ -138,6 +61,7 @@ class Found:
     compared: Compared
     bits: float
     tight: bool = True
+    also: tuple[Changes, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -169,15 +93,19 @@ class Search:
         residual: Array | None = None,
     ) -> None:
         self.base, self.judge, self.tick, self.linear = base, judge, tick, linear
-        self.badness, self.wrong = badness, wrong
-        self.residual = judge.observed if residual is None else residual
-        self.tried = 0
-        usable = np.isfinite(judge.observed)
+        residual = judge.observed if residual is None else residual
+        self.evidence = Evidence(judge.observed, residual, wrong, badness)
+        self.wrong, self.tried = wrong, 0
+        self._last: Sums | None = None
+        if not sums_up(judge.observed):
+            usable = np.isfinite(judge.observed)
+            wrong, badness = wrong & usable, np.where(usable, badness, -1.0)
         self.samples = tuple(
-            positions(wrong & usable, np.where(usable, badness, -1.0), count, seed)
+            positions(wrong, badness, count, seed)
             for seed, count in enumerate((FIRST, SECOND, ONE))
         )
         self.targets = tuple(judge.observed[at] for at in self.samples)
+        self.mostly_right = 2 * np.count_nonzero(self.wrong) < self.wrong.size
 
     @cached_property
     def base_sums(self) -> tuple[Sums, ...]:
@@ -197,11 +125,27 @@ class Search:
             sums = setup.finish(self._linear(setup, changes, level))
         except (IndexError, ValueError):
             return None  # the change does not suit these shapes
-        with np.errstate(all="ignore"):
-            if not self.judge.plausible(sums, self.targets[level]).all():
-                return None
+        if not self.judge.plausible(sums, self.targets[level]).all():
+            return None
         found = self.judge.compare(sums, self.targets[level])
-        return setup if found.inside.all() else None
+        return setup if found.all_inside else None
+
+    def spares(self, change: Change) -> bool:
+        """Whether a change leaves some elements alone that are right."""
+        setup = change.make(self.base)
+        try:
+            sums = None if setup is None else setup.sample(self._right)
+        except (IndexError, ValueError):
+            return False
+        with np.errstate(all="ignore"):
+            target = self.judge.observed[self._right]
+            return sums is not None and bool(self.judge.plausible(sums, target).all())
+
+    @cached_property
+    def _right(self) -> Positions:
+        places = np.flatnonzero(~self.wrong)
+        chosen = np.random.default_rng(11).choice(places, min(2, len(places)))
+        return tuple(np.unravel_index(chosen, self.wrong.shape))
 
     def _linear(self, setup: Setup, changes: Changes, level: int) -> Sums:
         """Compute bare sums at a sample; what changes leave alone is not gathered again."""
@@ -226,14 +170,20 @@ class Search:
 
     def singles(self, candidates: Iterable[Change]) -> list[Changes]:
         """Return the single changes that reproduce both samples."""
-        found: list[Changes] = []
-        for number, change in enumerate(candidates):
-            self.tried += 1
-            if number % 32 == 31:
-                self.tick()
-            if self.fits((change,), 2) is not None and self.fits((change,), 1) is not None:
-                found.append((change,))
-        return found
+        from convtrace.mismatch.search.composed import of_one
+
+        listed = list(candidates)
+        if not len(self.targets[2]):
+            return []
+        self.tick()
+        likely = {id(change) for change in of_one(self, listed)}
+        self.tried += len(listed)
+        self.tick()
+        return [
+            (change,)
+            for change in listed
+            if id(change) in likely and all(self.fits((change,), n) is not None for n in (2, 1))
+        ]
 
     def pairs(self, candidates: Sequence[Change]) -> list[Changes]:
         """Return the pairs of changes that reproduce both samples."""
@@ -241,14 +191,14 @@ class Search:
 
         return [
             pair
-            for pair in promising(self, candidates)
+            for pair in promising(self, [one for one in candidates if not one.alone])
             if self.fits(pair, 0) is not None and self.fits(pair, 1) is not None
         ]
 
     def verify(self, survivors: Iterable[Changes]) -> list[Found]:
         """Compute survivors in whole; return those that reproduce every element, simplest first."""
         found: list[Found] = []
-        prints: list[tuple[Array, Changes]] = []
+        prints: list[tuple[Array, Found, list[Changes]]] = []
         ordered = sorted(survivors, key=lambda changes: sum(c.cost for c in changes))
         for changes in ordered:
             if len(found) >= MOST:
@@ -259,99 +209,85 @@ class Search:
                 continue
             # What computes the same as a simpler one, whatever the numbers are, is the same.
             mark = self.fingerprint(changes) if len(ordered) > 1 else None
-            if mark is not None and any(
-                _same(mark, other) and _formats(changes) == _formats(simpler)
-                for other, simpler in prints
-            ):
+            names = None if mark is None else _names_of(mark, changes, prints)
+            if names is not None:
+                names.append(changes)
                 continue
-            untouched = all(change.side == "after" for change in changes)
-            linear = self.linear if untouched else None
-            linear = linear or linear_whole(setup, narrow=self.judge.long)
             try:
-                result = self.judge.compare(whole(setup, linear), self.judge.observed)
+                result = self._in_whole(setup)
             except (IndexError, ValueError):
                 continue
-            if self.judge.accepts(result) and self._explains(result):
-                bits = self.evidence(self.residual)
-                found.append(Found(changes, setup, result, bits, self._tight(result)))
+            if result is not None and self.evidence.explains(result):
+                bits = self.evidence.bits(self.tried)
+                found.append(Found(changes, setup, result, bits, self._tight(setup, result)))
                 if mark is not None:
-                    prints.append((mark, changes))
+                    prints.append((mark, found[-1], []))
         if len(found) > 1:
             # Where one fits like rounding and another only just, the other one is no explanation.
+            found = [replace(one, compared=self._in_full(one)) for one in found]
             best = min(one.compared.size for one in found)
             floor = 0.25 * self.judge.limit if math.isfinite(self.judge.limit) else 0.0
             found = [one for one in found if one.compared.size <= max(6 * best, floor)]
-        return found
+        also = {one.changes: tuple(names) for _, one, names in prints}
+        return [replace(one, also=also.get(one.changes, ())) for one in found]
 
-    def _explains(self, result: Compared) -> bool:
-        """Whether a candidate takes most of the residual away, and not only allows for it."""
-        before, left, observed = self.residual, result.residual, result.observed
-        usable = self.wrong & np.isfinite(before) & np.isfinite(left) & np.isfinite(observed)
-        if not usable.any():
-            return True
-        before, left, observed = before[usable], left[usable], observed[usable]
-        # Divided by the largest first, as squares of tiny and of huge numbers leave float64.
-        most = float(np.abs(before).max())
-        if float(np.sum((left / most) ** 2)) > LEFT * float(np.sum((before / most) ** 2)):
-            return False
-        around = observed - observed.mean()
-        most = max(float(np.abs(around).max()), float(np.abs(left).max()))
-        if most == 0 or not around.any():
-            return True
-        return float(np.sum((left / most) ** 2)) <= float(np.sum((around / most) ** 2))
+    def _in_whole(self, setup: Setup) -> Compared | None:
+        """Compare a setup with all elements; None where it does not reproduce them."""
+        if self.linear is not None and _same_sums(setup, self.base):
+            linear, share = self.linear, 1
+        else:
+            share = SHARE if self.judge.long and setup.terms >= DEEP else 1
+            linear = self._last
+            if linear is None or not _same_sums(setup, linear.setup):
+                linear = linear_whole(setup, narrow=self.judge.long, share=share)
+                self._last = linear
+        result = self.judge.compare(whole(setup, linear), self.judge.observed)
+        if share > 1 and not self.judge.accepts(result):
+            linear = linear_whole(setup, narrow=True, values=linear.values)
+            result = self.judge.compare(whole(setup, linear), self.judge.observed)
+        return result if self.judge.accepts(result) else None
 
-    def _tight(self, result: Compared) -> bool:
+    def _in_full(self, found: Found) -> Compared:
+        """Return the comparison by the whole of Σ|w·x|."""
+        if not self.judge.long or _same_sums(found.setup, self.base):
+            return found.compared
+        linear = linear_whole(found.setup, narrow=True)
+        return self.judge.compare(whole(found.setup, linear), self.judge.observed)
+
+    def _tight(self, setup: Setup, result: Compared) -> bool:
         """Whether the bounds are smaller than the spread of what was observed."""
-        observed, bound = result.observed, np.broadcast_to(result.bound, result.observed.shape)
-        usable = self.wrong & np.isfinite(observed) & np.isfinite(bound)
-        if not usable.any():
-            return True
-        spread = float((observed[usable] - observed[usable].mean()).std())
-        return float(np.median(bound[usable])) < spread or not bound[usable].any()
-
-    def evidence(self, residual: Array) -> float:
-        """Estimate how unlikely a chance hit is, in bits.
-
-        Elements that are off by one and the same amount say the same thing, and small whole
-        numbers agree by chance more often than fractions do.
-
-        Args:
-            residual: Observed - right, of all elements.
-        """
-        off, ratio = residual.reshape(-1), self.badness.reshape(-1)
-        if off.size > ENOUGH_ELEMENTS:
-            draw = np.random.default_rng(0).integers(0, off.size, ENOUGH_ELEMENTS)
-            worst = int(np.argmax(np.where(np.isfinite(ratio), ratio, -1.0)))
-            draw = np.append(draw, worst)
-            off, ratio = off[draw], ratio[draw]
-        usable = np.isfinite(off) & np.isfinite(ratio) & (ratio > 1)
-        if not usable.any():
-            return 0.0
-        off, ratio = off[usable], ratio[usable]
-        most = MOST_BITS
-        observed = self.judge.observed.reshape(-1)[:ENOUGH_ELEMENTS]
-        observed = observed[np.isfinite(observed)]
-        if observed.size and (observed == np.rint(observed)).all():
-            most = min(most, math.log2(2 + float(observed.max() - observed.min())))
-        step = float(np.abs(off).max()) * 1e-6
-        _, first = np.unique(np.rint(off / step), return_index=True)
-        bits = float(np.minimum(np.log2(ratio[first]) + 1, most).sum())
-        bits = min(bits, most * (len(np.unique(observed)) - 1))  # one number proves nothing
-        return bits - math.log2(max(self.tried, 2))
+        if not self.judge.long:
+            return self.evidence.tight(result.bound)
+        at = tuple(axis[:FEW] for axis in self.samples[1])
+        sample = self.judge.compare(setup.sample(at), self.judge.observed[at])
+        return self.evidence.tight(sample.bound, self.wrong[at])
 
     @cached_property
-    def _other(self) -> tuple[Setup, tuple[Array, ...]]:
+    def _others(self) -> tuple[tuple[Setup, tuple[Array, ...]], ...]:
+        """Other numbers: of similar size, and larger ones, which limits would show at."""
         other = scrambled(self.base)
-        return other, anywhere(other.shape, 48, seed=7)
+        at = anywhere(other.shape, 48, seed=7)
+        few = tuple(axis[:16] for axis in at)
+        return (other, at), (other.but(x=other.x * LARGER), few)
 
     def fingerprint(self, changes: Changes) -> Array | None:
         """Return what changes make of other numbers; None where they do not suit these."""
-        other, at = self._other
-        setup = applied(other, changes)
+        found: list[Array] = []
         try:
-            return None if setup is None else setup.sample(at).values
+            for other, at in self._others:
+                setup = applied(other, changes)
+                if setup is None:
+                    return None
+                found.append(setup.sample(at).values)
         except (IndexError, ValueError):
             return None
+        return np.concatenate(found)
+
+
+def _same_sums(left: Setup, right: Setup) -> bool:
+    """Whether two setups have the same bare sums, as far as can be told without computing them."""
+    rows = ((getattr(left, name), getattr(right, name)) for name in BARE)
+    return all(a is b or (not isinstance(a, np.ndarray) and a == b) for a, b in rows)
 
 
 def _formats(changes: Changes) -> tuple[object, ...]:
@@ -359,8 +295,22 @@ def _formats(changes: Changes) -> tuple[object, ...]:
     return tuple(c.parameters["format"] for c in changes if c.id == "precision.operands")
 
 
-def _same(left: Array, right: Array) -> bool:
-    return bool(np.allclose(left, right, rtol=1e-9, atol=1e-9, equal_nan=True))
+def _names_of(
+    mark: Array, changes: Changes, prints: Sequence[tuple[Array, Found, list[Changes]]]
+) -> list[Changes] | None:
+    """Return the names of what was found already and computes the same as changes, if any."""
+    for other, simpler, names in prints:
+        if alike(mark, other) and _formats(changes) == _formats(simpler.changes):
+            return names
+    return None
+
+
+def alike(left: Array, right: Array) -> bool:
+    """Whether numbers that were computed in two ways are equal, up to rounding of float64."""
+    if left.shape != right.shape:
+        return False
+    largest = np.abs(left[np.isfinite(left)]).max(initial=0.0)
+    return bool(np.allclose(left, right, rtol=0, atol=1e-11 * largest, equal_nan=True))
 
 
 def applied(base: Setup, changes: Changes) -> Setup | None:

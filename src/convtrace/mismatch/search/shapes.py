@@ -17,6 +17,7 @@ from convtrace.mismatch.causes.maps import axis_names
 from convtrace.mismatch.computing.whole import whole
 from convtrace.mismatch.judging.elements import compared
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
+from convtrace.mismatch.naming import named
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.question.settings import choices
 from convtrace.mismatch.report import Cause, Report
@@ -95,7 +96,7 @@ def reproduces(problem: Problem) -> bool:
         found = compared(
             observed[at], setup.sample(at), problem.arithmetic, problem.count, problem.stored
         )
-        if not found.inside.all():
+        if not found.all_inside:
             return False
     sums = whole(setup)
     most = float("inf")
@@ -103,7 +104,7 @@ def reproduces(problem: Problem) -> bool:
         at = anywhere(observed.shape, 32, 5)
         most = MARGIN * expected_size(setup, at, problem.arithmetic, problem.count, problem.stored)
     found = compared(observed, sums, problem.arithmetic, problem.count, problem.stored)
-    return bool(found.inside.all()) and found.size <= most
+    return found.all_inside and found.size <= most
 
 
 def misshapen(
@@ -224,17 +225,15 @@ def _with_one_more(problem: Problem, other: Problem, tick: Callable[[], None]) -
     sums = whole(setup)
     right = compared(observed, sums, other.arithmetic, other.count, other.stored)
     report, _ = judged(other, sums, right)
-    alone = len(found) == 1
-    explanations = tuple(
-        (
-            _setting(problem, other, proved=alone),
-            *(Cause(c.id, c.parameters, alone) for c in one.changes),
-        )
-        for one in found
-    )
-    if not problem.extra.get("given"):
-        explanations = tuple(causes[1:] for causes in explanations)
-    return _without_elements(problem, report, explanations)
+    names = named(found, setup)
+    explanations = names.explanations
+    differ, given = _differing(problem, other), problem.extra.get("given", {})
+    if given and any(name in given for name in differ):
+        setting = _setting(problem, other, proved=names.proved and len(explanations) == 1)
+        explanations = tuple((setting, *causes) for causes in explanations)
+        differ = ()
+    report = _without_elements(problem, names.into(report), explanations)
+    return replace(report, found=differ)
 
 
 def _geometric(change: Change) -> bool:
@@ -255,6 +254,7 @@ def _turned(
     letters = letters if problem.attributes["batched"] else letters[1:]
     if len(letters) != len(shape):
         return None
+    best: Report | None = None
     for perm in itertools.permutations(range(len(shape))):
         if tuple(shape[a] for a in perm) != problem.shape:
             continue
@@ -267,12 +267,13 @@ def _turned(
         report = diagnose(problem.but(raw={**problem.raw, "observed": moved}, extra=extra), tick)
         word = "".join(letters[int(a)] for a in np.argsort(perm))
         if report.verdict != "mismatch" or report.explanations:
-            cause = Cause(
-                "output.axes_order", {"order": word, "right": letters}, not report.ambiguous
-            )
-            found = tuple((cause, *causes) for causes in report.explanations) or ((cause,),)
-            return replace(_without_elements(problem, report, found), shape=shape)
-    return None
+            cause = Cause("output.axes_order", {"order": word, "right": letters}, report.proved)
+            if not report.explanations:
+                alone = ((replace(cause, proved=True),),)
+                return replace(_without_elements(problem, report, alone), shape=shape)
+            found = tuple((cause, *causes) for causes in report.explanations)
+            best = best or _without_elements(problem, report, found)
+    return best if best is None else replace(best, shape=shape)
 
 
 def _unexplained(problem: Problem, observed: tuple[int, ...]) -> ShapeError:

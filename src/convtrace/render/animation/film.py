@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from convtrace.address import Address
 from convtrace.errors import OutOfRangeError, UsageError
 from convtrace.graph import Trace
+from convtrace.receipt import Receipt
 from convtrace.render.animation.frames import Stage
 from convtrace.render.animation.parts import Band, Film, Place
 from convtrace.render.drawing.pen import Pen
@@ -18,7 +20,8 @@ from convtrace.rules.conv import window
 from convtrace.step import Step
 
 MOST_FRAMES, MOST_BANDS, MOST_CELLS = 400, 8, 1500
-"""Frames, rows of channels and cells of a grid that a viewer can still follow."""
+"""Frames, rows of channels and cells of a grid that a viewer can still follow. Of more channels,
+the largest are shown, and what the rest sums to."""
 
 LARGEST = 1800.0
 """Longest side in points."""
@@ -31,13 +34,13 @@ _INSTEAD = (
 def make_film(
     trace: Trace,
     *,
-    lang: str,
-    theme: str,
-    step: str | None,
-    sample: int,
-    channel: int,
-    depth: int,
-    frames: int | None,
+    lang: str = "en",
+    theme: str = "light",
+    step: str | None = None,
+    sample: int = 0,
+    channel: int = 0,
+    depth: int = 0,
+    frames: int | None = None,
 ) -> Film:
     """Draw the frames of one output channel.
 
@@ -69,11 +72,11 @@ def make_film(
             f"them, spread evenly\n  Choose {_INSTEAD}."
         )
     bands = _bands(found, index)
-    cells = bands[0].source.size
-    if len(bands) > MOST_BANDS or cells > MOST_CELLS:
+    cells, depths = bands[0].source.size, sum(band.channel == bands[0].channel for band in bands)
+    if depths > MOST_BANDS or cells > MOST_CELLS:
         raise UsageError(
-            f"{found.name} reads {len(bands)} channels of {cells:,} numbers: too many to follow\n"
-            f"  at most {MOST_BANDS} channels (or depths of channels) of {MOST_CELLS:,} numbers\n"
+            f"{found.name} reads {depths:,} × {cells:,} numbers of each channel: too many to "
+            f"follow\n  at most {MOST_BANDS} depths of {MOST_CELLS:,} numbers\n"
             f"  Choose {_INSTEAD}."
         )
     receipts = [
@@ -88,14 +91,27 @@ def make_film(
     shape: Place = (math.prod(spatial) // columns, columns)
     places: list[Place] = [divmod(number, shape[1]) for number in range(total)]
     pen = Pen(theme_of(theme), Look(lang))
-    stage = Stage(receipts, places, bands, shape, pen)
-    film = stage.film(sorted({(k + 1) * total // count - 1 for k in range(count)}))
-    if max(film.width, film.height) > LARGEST:
+    order = _largest_first(receipts)
+    fewer = min(len(order), MOST_BANDS // depths)
+    while True:  # until it fits, or nothing is left to leave out
+        shown = [band for band in bands if band.channel in order[:fewer]]
+        stage = Stage(receipts, places, shown, shape, pen)
+        if fewer == 1 or stage.height <= LARGEST:
+            break
+        fewer -= 1
+    if max(stage.width, stage.height) > LARGEST:
         raise UsageError(
-            f"this animation would be too large to follow: {film.width:.0f} × {film.height:.0f} "
+            f"this animation would be too large to follow: {stage.width:.0f} × {stage.height:.0f} "
             f"points, at most {LARGEST:.0f}\n  Choose {_INSTEAD}."
         )
-    return film
+    return stage.film(sorted({(k + 1) * total // count - 1 for k in range(count)}))
+
+
+def _largest_first(receipts: Sequence[Receipt]) -> list[int]:
+    """Order the channels that are read by the largest of their sums, in any frame; NaN is first."""
+    sums = np.array([receipt.channel_sums for receipt in receipts]).astype(np.float64)
+    sizes = np.nan_to_num(np.abs(sums), nan=np.inf).max(axis=0)
+    return np.argsort(-sizes, kind="stable").tolist()
 
 
 def _convolution(trace: Trace, step: str | None) -> Step:

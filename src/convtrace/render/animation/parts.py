@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from convtrace.render.drawing.pen import BODY
 from convtrace.render.drawing.scene import Box, Label, Shape
+from convtrace.render.drawing.theme import Theme
 
 Place = tuple[int, int]
 """Row and column of a cell."""
@@ -77,14 +78,18 @@ class Film:
 
     Attributes:
         width, height: Size in points.
+        theme: Its colours.
+        lang: `en` or `ko`.
         still: What never changes.
         moments: What each frame shows besides; what is drawn over by later shapes comes first.
         kept: What is there from each frame on.
         title: What it shows.
     """
 
-    width: float = 0
-    height: float = 0
+    width: float
+    height: float
+    theme: Theme
+    lang: str
     still: list[Shape] = field(default_factory=list[Shape])
     moments: list[list[Shape]] = field(default_factory=list[list[Shape]])
     kept: list[list[Shape]] = field(default_factory=list[list[Shape]])

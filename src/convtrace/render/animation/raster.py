@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw
 from convtrace.render.animation.parts import Film
 from convtrace.render.drawing.scene import Box, Label, Shape, Stroke
 from convtrace.render.drawing.theme import Theme, mix, parse
-from convtrace.render.pictures.font_files import font
+from convtrace.render.pictures.font_files import drawable, font
 
 CLEAR = 255
 """Place in the palette of what stays as it was."""
@@ -107,10 +107,11 @@ class Raster:
         found = self._letters.get(key)
         if found is None:
             face = font(self._lang, label.size * self._scale, bold=label.bold)
-            core, offset = face.getmask2(label.text, mode="L", anchor="ls")
+            text = drawable(face, label.text)
+            core, offset = face.getmask2(text, mode="L", anchor="ls")
             mask = Image.new("L", core.size)
             mask.im = core
-            found = (mask, offset, face.getlength(label.text))
+            found = (mask, offset, face.getlength(text))
             self._letters[key] = found
         mask, (dx, dy), wide = found
         if not mask.size[0] or not mask.size[1]:

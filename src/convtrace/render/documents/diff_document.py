@@ -6,6 +6,8 @@ every document of convtrace: NaN, infinities and integers beyond 2^53 are texts.
 
 from __future__ import annotations
 
+import itertools
+import math
 from html import escape
 from typing import Any, Literal
 
@@ -13,16 +15,22 @@ import msgspec
 
 from convtrace.catalog import say
 from convtrace.mismatch.networks.report import ModelReport, Pair
-from convtrace.mismatch.report import Cause, Note, Report
+from convtrace.mismatch.report import Apart, Cause, Note, Report
+from convtrace.receipt import Receipt
 from convtrace.render.documents.document import (
     Num,
     ReceiptDocument,
+    TensorDocument,
     number_of,
     plain,
     receipt_document,
+    tensor_document,
 )
+from convtrace.render.look import Look
+from convtrace.render.text.diff import blocks, heading
 from convtrace.render.text.diff_models import Words, model_report_text
 from convtrace.render.text.receipt import receipt_text
+from convtrace.step import Value
 
 VERSION = 1
 """Version of the format; it is raised when a reader of the former one would be misled."""
@@ -46,18 +54,42 @@ class CauseDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     share: float
 
 
+class ApartDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """An input that tells causes apart which the data of a report cannot.
+
+    Attributes:
+        x: Input.
+        weight: Weights to use with it; None where the layer's own will do.
+        bias: Bias to use with it, or None.
+        expected: The right output.
+        outputs: The output under each explanation, in their order.
+        channels: Whether the weights have more channels than the layer's.
+    """
+
+    x: TensorDocument
+    weight: TensorDocument | None
+    bias: TensorDocument | None
+    expected: TensorDocument
+    outputs: list[TensorDocument]
+    channels: bool
+
+
 class ReportDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The report of one convolution.
 
     Attributes:
         verdict: As in receipts, for all numbers together.
         explanations: Each explains the output alone: a list of causes that act together.
+        functions: Which function each explanation computes, counted from 0; those of one number
+            are one function under several names.
+        proved: Whether exactly one function was found that makes the output, on enough evidence.
+        apart: What tells the functions apart, where there are several, or None.
         inside: Share of the numbers inside their bound.
         count: How many numbers there are.
         ratio: Largest residual / bound.
         arithmetic: The arithmetic that the bound belongs to, in a few words.
         tolerance: `rtol`, `atol` and a line of code that are right for a test, or None.
-        spread: `size`, `mean`, `expected` and `usual` of all residuals together, or None.
+        spread: `size`, `mean`, `expected`, `usual` and `drift` of all residuals together, or None.
         pattern: What a residual of unknown cause looks like: remarks, or None.
         settings: Settings that were compared with.
         found: Names of those that were searched for.
@@ -70,6 +102,9 @@ class ReportDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True)
 
     verdict: Verdict
     explanations: list[list[CauseDocument]]
+    functions: list[int]
+    proved: bool
+    apart: ApartDocument | None
     inside: Num
     count: int
     ratio: Num
@@ -163,12 +198,15 @@ def _single(report: Report) -> ReportDocument:
     return ReportDocument(
         verdict=report.verdict,
         explanations=[[_cause(cause) for cause in causes] for causes in report.explanations],
+        functions=list(report.functions),
+        proved=report.proved,
+        apart=_apart(report.apart) if report.apart else None,
         inside=number_of(report.inside),
         count=report.count,
         ratio=number_of(report.ratio),
         arithmetic=report.arithmetic.describe() if report.arithmetic else None,
         tolerance=tolerance and _fields(tolerance, "rtol", "atol", "code"),
-        spread=spread and _fields(spread, "size", "mean", "expected", "usual"),
+        spread=spread and _fields(spread, "size", "mean", "expected", "usual", "drift"),
         pattern=_notes(pattern.findings) if pattern else None,
         settings=plain(dict(report.settings)),
         found=list(report.found),
@@ -194,6 +232,20 @@ def _model(report: ModelReport) -> ModelReportDocument:
         report=_single(report.report) if report.report else None,
         worst=[receipt_document(receipt) for receipt in report.worst],
         notes=_notes(report.notes),
+    )
+
+
+def _apart(apart: Apart) -> ApartDocument:
+    def tensor(name: str, array: Any) -> TensorDocument:
+        return tensor_document(Value(name, array, "constant"))
+
+    return ApartDocument(
+        x=tensor("x", apart.x),
+        weight=None if apart.weight is None else tensor("weight", apart.weight),
+        bias=None if apart.bias is None else tensor("bias", apart.bias),
+        expected=tensor("expected", apart.expected),
+        outputs=[tensor("output", array) for array in apart.outputs],
+        channels=apart.channels,
     )
 
 
@@ -264,7 +316,8 @@ def report_html(report: Report | ModelReport, *, lang: str = "en", theme: str = 
         "section{max-width:64rem;margin:2rem auto;padding:0 1.25rem}"
         "h1{font-size:1.5rem;line-height:1.3}h2{font-size:1.1rem;margin-top:2rem}"
         f"h1.mismatch,tr.mismatch td{{color:{wrong}}}tr.mismatch td{{font-weight:600}}"
-        f"p.quiet{{color:{quiet}}}ul{{padding-left:1.25rem}}"
+        f"p.quiet,li.also{{color:{quiet}}}ul{{padding-left:1.25rem}}"
+        "li.also{list-style:none}summary{cursor:pointer;padding:.25rem 0}"
         ".scroll{overflow-x:auto}"
         "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
         f"th,td{{padding:.3rem .8rem;border-bottom:1px solid {line};text-align:left;"
@@ -286,9 +339,48 @@ def report_html(report: Report | ModelReport, *, lang: str = "en", theme: str = 
 def _section(report: Report | ModelReport, lang: str) -> str:
     if isinstance(report, ModelReport):
         return _model_section(report, lang)
-    head, _, rest = report.text(lang).partition("\n")
-    parts = [_heading(head, report.verdict), f"<pre>{escape(rest.strip(chr(10)))}</pre>"]
+    look = Look(lang)
+    parts = [_heading(heading(report, look), report.verdict)]
+    for block in blocks(report, look):
+        for kind, group in itertools.groupby(block, key=lambda part: _TAGS[part[0]]):
+            parts.append(_group(kind, [(one, escape(text)) for one, text in group]))
+    if report.apart is not None:
+        parts.append(_apart_section(report.apart, lang))
+    if report.worst and report.verdict == "mismatch" and not math.isnan(report.inside):
+        parts.append(_receipts(report.worst, lang))
     return f"<section>\n{chr(10).join(parts)}\n</section>"
+
+
+_TAGS = {"text": "p", "item": "ul", "also": "ul", "line": "pre"}
+
+
+def _group(tag: str, parts: list[tuple[str, str]]) -> str:
+    """Write parts of one kind that follow each other."""
+    if tag == "p":
+        return "\n".join(f"<p>{text}</p>" for _, text in parts)
+    if tag == "pre":
+        return f"<pre>{chr(10).join(text for _, text in parts)}</pre>"
+    items = "".join(
+        f"<li{' class=also' if kind == 'also' else ''}>{text}</li>" for kind, text in parts
+    )
+    return f"<ul>{items}</ul>"
+
+
+def _apart_section(apart: Apart, lang: str) -> str:
+    """Write the input that tells causes apart, and what each of them makes of it."""
+    arrays = {"x": apart.x, "weight": apart.weight, "bias": apart.bias, "expected": apart.expected}
+    rows = [(say(f"diff.apart.names.{key}", lang), a) for key, a in arrays.items() if a is not None]
+    rows += [
+        (say("diff.apart.names.output", lang, number=number), array)
+        for number, array in enumerate(apart.outputs, 1)
+    ]
+    title = escape(say("diff.apart.title", lang))
+    shown = "\n".join(
+        f"<details><summary>{escape(label)} {tuple(array.shape)}</summary>"
+        f"<pre>{escape(str(array).replace('-', '−'))}</pre></details>"
+        for label, array in rows
+    )
+    return f"<h2>{title}</h2>\n{shown}"
 
 
 def _heading(text: str, verdict: str) -> str:
@@ -308,10 +400,17 @@ def _model_section(report: ModelReport, lang: str) -> str:
         parts += [f"<h2>{escape(words.say('diff_models.pairs'))}</h2>", _table(report, words)]
     parts += [f'<p class="quiet">{escape(s)}</p>' for s in words.below(report, everything=True)]
     if report.worst and report.first is not None:
-        parts.append(f"<h2>{escape(words.say('diff_models.receipts'))}</h2>")
-        parts.append(f"<p>{escape(words.worst(report))}</p>")
-        parts += [f"<pre>{escape(receipt_text(receipt, lang))}</pre>" for receipt in report.worst]
+        parts.append(_receipts(report.worst, lang, words.worst(report)))
     return f"<section>\n{chr(10).join(parts)}\n</section>"
+
+
+def _receipts(receipts: tuple[Receipt, ...], lang: str, introduction: str = "") -> str:
+    """Write the receipts of the numbers that are furthest out."""
+    parts = [f"<h2>{escape(say('diff_models.receipts', lang))}</h2>"]
+    if introduction:
+        parts.append(f"<p>{escape(introduction)}</p>")
+    parts += [f"<pre>{escape(receipt_text(receipt, lang))}</pre>" for receipt in receipts]
+    return "\n".join(parts)
 
 
 def _table(report: ModelReport, words: Words) -> str:

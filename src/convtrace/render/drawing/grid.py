@@ -13,6 +13,9 @@ from convtrace.render.look import PADDING
 PLAIN = 10.0
 """Side of a cell without a number, in points."""
 
+LEFT_OUT = "…"
+"""Stands in a row or column that itself stands for several, which are left out."""
+
 _AROUND = 4.0
 _TALL = 1.75
 
@@ -127,12 +130,10 @@ def grid(
             boxes.append(Box(left, top, wide, high, cell.fill, theme.rule))
             if cell.hatched:
                 boxes.append(pen.hatched(wide, high).moved(left, top))
-            if cell.text == PADDING:
-                ink = cell.ink or theme.quiet
+            if cell.text in (PADDING, LEFT_OUT):
+                ink, middle = cell.ink or theme.quiet, left + wide / 2
                 labels.append(
-                    Label(
-                        left + wide / 2, top + base, PADDING, size, ink, False, "middle", cell.role
-                    )
+                    Label(middle, top + base, cell.text, size, ink, False, "middle", cell.role)
                 )
             elif cell.text:
                 labels.append(

@@ -20,11 +20,12 @@ from convtrace.render.figures.planes import (
     read,
     titled,
     view,
+    without_middle,
     write,
 )
 from convtrace.render.figures.window import kernel_lead
 from convtrace.render.look import name
-from convtrace.render.numbers import Scale
+from convtrace.render.numbers import ABOUT, MINUS, Scale, Shown
 
 MOST_IN, MOST_OUT = 4, 3
 """Input and output channels that are drawn."""
@@ -49,16 +50,32 @@ def layer_figure(layer: Layer, pen: Pen) -> Block:
         UsageError: Its kernels are too large to be drawn beside each other.
     """
     receipt = layer.trace.why(layer.step.name, layer.index)
-    for most, channels in ((MOST, MOST_IN), (8, MOST_IN), (5, MOST_IN), (5, 2), (3, 1)):
+    for most, channels, ends in _TRIED:
         chosen = choose(receipt, channels * receipt.products[0].size)
-        parts = _Parts(layer, pen, sorted(chosen.channels), most)
+        parts = _Parts(layer, pen, sorted(chosen.channels), most, ends)
         picture = parts.picture()
-        fewest = channels == 1
+        fewest = ends == 1
         if picture.width <= (WIDEST if fewest else min(WIDEST, pen.room)):
             words = parts.words(chosen.rest)
             return page(pen, headline(layer, pen), [settings(layer, pen)], picture, words)
     kernel = " × ".join(str(axis.kernel) for axis in layer.axes)
     raise too_large(f"a kernel of {kernel}, and what it reads", _INSTEAD)
+
+
+_TRIED = (
+    (MOST, MOST_IN, 0),
+    (8, MOST_IN, 0),
+    (5, MOST_IN, 0),
+    (5, 2, 0),
+    (3, 1, 0),
+    (5, MOST_IN, 3),
+    (3, 2, 3),
+    (3, 1, 3),
+    (3, 1, 2),
+    (3, 1, 1),
+)
+"""What is tried until it fits: positions along an axis up to which all are drawn, input channels,
+and rows and columns at either end of a kernel that are drawn (0: all of them)."""
 
 
 class _Parts:
@@ -69,9 +86,10 @@ class _Parts:
         pen: What to draw with.
         at: Positions of the input channels that are drawn, among those of the group.
         most: Positions along an axis up to which all are drawn.
+        ends: Rows and columns at either end of a kernel that are drawn; 0 draws all.
     """
 
-    def __init__(self, layer: Layer, pen: Pen, at: Sequence[int], most: int) -> None:
+    def __init__(self, layer: Layer, pen: Pen, at: Sequence[int], most: int, ends: int) -> None:
         self.layer, self.pen, self.at = layer, pen, at
         self.digits = 4 if most > 5 else 3
         window = layer.window
@@ -84,6 +102,9 @@ class _Parts:
         around = [(0, 0)] * 3 if layer.transposed else padding
         self.inside = view(layer.input_sizes, self.reads, around, most)
         self.kernel = view(layer.kernel_sizes, [])
+        if ends:
+            self.inside = without_middle(self.inside, self.reads, ends)
+            self.kernel = without_middle(self.kernel, [*self.kernel.places], ends)
         self.out = view(layer.output_sizes, [layer.place], most=most)
 
     def picture(self) -> Block:
@@ -105,6 +126,8 @@ class _Parts:
             lines.append(pen.say("figure.layer.some_out", **values))
         if self.inside.cropped or self.out.cropped:
             lines.append(pen.say("figure.cropped"))
+        if any(self.kernel.gaps):
+            lines.append(pen.say("figure.gap"))
         return lines
 
     def _inputs(self) -> Block:
@@ -149,7 +172,7 @@ class _Parts:
             fills = dict.fromkeys(self.kernel.places, theme.behind(theme.kernel)) if here else {}
             frames = [(first, last, theme.kernel, False)] if here else []
             marks.append(Marks(fills, frames, "kernel"))
-        drawn = self._planes(self.kernel, written, marks, indexed=False)
+        drawn = self._planes(self.kernel, written, marks, indexed=any(self.kernel.gaps))
         names = [
             pen.say("figure.kernel_of", output=c, input=layer.window.channels[n]) for c, n in pairs
         ]
@@ -186,8 +209,8 @@ class _Parts:
             return []
         numbers = [bias.item((channel,)) for channel in self.outs]
         scale = Scale.of(numbers, 4, narrow=pen.look.narrow)
-        texts = [scale.show(one).marked for one in numbers]
-        labels = [pen.text(f"+ {text}", SMALL + 1, role="bias") for text in texts]
+        texts = [_added(scale.show(one)) for one in numbers]
+        labels = [pen.text(text, SMALL + 1, role="bias") for text in texts]
         wide = max(label.width for label in labels)
         return [widened(label, wide, "left") for label in labels]
 
@@ -207,3 +230,9 @@ class _Parts:
             )
             for texts, mark in zip(written.texts, marks, strict=True)
         ]
+
+
+def _added(number: Shown) -> str:
+    """Write a number that is added: `+ 2`, `− 1`, `− ≈0.333`."""
+    sign, text = (MINUS, number.text[1:]) if number.text.startswith(MINUS) else ("+", number.text)
+    return f"{sign} {ABOUT if number.rounded else ''}{text}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from convtrace.render.drawing.grid import Cell, Frame, Measures, grid, numbered
+from convtrace.render.drawing.grid import LEFT_OUT, Cell, Frame, Measures, grid, numbered
 from convtrace.render.drawing.pen import SMALL, Pen
 from convtrace.render.drawing.scene import Block, below, beside
 from convtrace.render.look import PADDING
@@ -53,10 +53,12 @@ class View:
     Attributes:
         sizes: Sizes of the tensor.
         ranges: Positions that are drawn on each axis; those outside are padding.
+        gaps: Positions among them that are left out, on each axis; one `…` stands for them.
     """
 
     sizes: Place
     ranges: tuple[range, range, range]
+    gaps: tuple[range, range, range] = (range(0), range(0), range(0))
 
     @property
     def cropped(self) -> bool:
@@ -69,8 +71,16 @@ class View:
     @property
     def places(self) -> Iterable[Place]:
         """Every position that is drawn."""
-        depths, rows, columns = self.ranges
+        depths, rows, columns = ([at for at in self.lines(a) if at is not None] for a in range(3))
         return ((d, r, c) for d in depths for r in rows for c in columns)
+
+    def lines(self, axis: int) -> list[int | None]:
+        """List the positions that are drawn on an axis, None for those that are left out."""
+        drawn, gap = self.ranges[axis], self.gaps[axis]
+        if not gap:
+            return [*drawn]
+        before, after = range(drawn.start, gap.start), range(gap.stop, drawn.stop)
+        return [*before, None, *after]
 
     def inside(self, place: Place) -> bool:
         """Whether a position lies in the tensor."""
@@ -105,6 +115,22 @@ def view(
     return View(sizes, (ranges[0], ranges[1], ranges[2]))
 
 
+def without_middle(shown: View, matter: Iterable[Place], ends: int) -> View:
+    """Leave out the middle of what matters on the rows and columns where that is long.
+
+    Args:
+        shown: The view.
+        matter: Positions that matter.
+        ends: How many of their rows and columns are drawn at either end.
+    """
+    gaps = [range(0)]
+    for axis in (1, 2):
+        lines = sorted({place[axis] for place in matter})
+        long = len(lines) > 2 * ends + 1
+        gaps.append(range(lines[ends - 1] + 1, lines[-ends]) if long else range(0))
+    return View(shown.sizes, shown.ranges, (gaps[0], gaps[1], gaps[2]))
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """What is marked in a plane.
@@ -137,10 +163,11 @@ def read(value: Value, lead: Sequence[int], shown: View) -> dict[Place, Number]:
     ]
     box = np.asarray(value.box((*lead, *inner[3 - spatial :])))
     numbers = box.reshape((*(1,) * (3 - spatial), *box.shape))
-    corner = [part.start for part in inner]
+    d, r, c = (part.start for part in inner)
     return {
-        (d + corner[0], r + corner[1], c + corner[2]): numbers[d, r, c].item()
-        for d, r, c in np.ndindex(numbers.shape)
+        place: numbers[place[0] - d, place[1] - r, place[2] - c].item()
+        for place in shown.places
+        if shown.inside(place)
     }
 
 
@@ -227,12 +254,15 @@ def _slice(
     aligned_with: Sequence[str],
     indexed: bool,
 ) -> Block:
-    _, rows, columns = shown.ranges
+    rows, columns = shown.lines(1), shown.lines(2)
     instead = marks.instead or {}
     cells: list[list[Cell]] = []
     for row in rows:
         line: list[Cell] = []
         for column in columns:
+            if row is None or column is None:
+                line.append(Cell(LEFT_OUT, role="left-out"))
+                continue
             place = (depth, row, column)
             text = instead.get(place, texts.get(place, ""))
             outside = not shown.inside(place)
@@ -247,33 +277,30 @@ def _slice(
         cells.append(line)
     frames = [
         Frame(
-            first[1] - rows.start,
-            first[2] - columns.start,
-            last[1] - rows.start,
-            last[2] - columns.start,
+            rows.index(first[1]),
+            columns.index(first[2]),
+            rows.index(last[1]),
+            columns.index(last[2]),
             ink,
             1.2 if dashed else 1.8,
             dashed,
         )
         for first, last, ink, dashed in marks.frames
-        if first[0] <= depth <= last[0] and _fits(first, last, rows, columns)
+        if first[0] <= depth <= last[0]
+        and {first[1], last[1]} <= {*rows}
+        and {first[2], last[2]} <= {*columns}
     ]
     block = grid(pen, cells, measures, frames, texts=aligned_with)
     if not indexed:
         return block
-    minus = {number: str(number).replace("-", MINUS) for number in (*rows, *columns)}
-    down = {number: minus[row] for number, row in enumerate(rows)} if shown.sizes[1] > 1 else {}
-    across = {number: minus[column] for number, column in enumerate(columns)}
-    return numbered(pen, block, measures, down, across)
-
-
-def _fits(first: Place, last: Place, rows: range, columns: range) -> bool:
-    return (
-        rows.start <= first[1]
-        and last[1] < rows.stop
-        and columns.start <= first[2]
-        and last[2] < columns.stop
+    down, across = (
+        {number: _index(at) for number, at in enumerate(lines)} for lines in (rows, columns)
     )
+    return numbered(pen, block, measures, down if shown.sizes[1] > 1 else {}, across)
+
+
+def _index(position: int | None) -> str:
+    return LEFT_OUT if position is None else str(position).replace("-", MINUS)
 
 
 def titled(

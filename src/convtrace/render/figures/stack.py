@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise, product
 
 from convtrace.address import Address
 from convtrace.cone import cone
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
 from convtrace.intervals import Interval
+from convtrace.reached import Box as Places
+from convtrace.reached import Reached
+from convtrace.reached import below as reached_below
 from convtrace.render.drawing.pen import SMALL, Pen
 from convtrace.render.drawing.scene import Block, Box, Shape, Stroke, below, widened
 from convtrace.render.figures.page import page
@@ -30,6 +34,9 @@ SIDE, SMALLEST, STRIP = 104.0, 26.0, 12.0
 NARROW = 350.0
 """Points of a paper on which planes are drawn smaller."""
 
+FINEST = 1.0
+"""Points of a position from which on holes are drawn; smaller ones are only told."""
+
 _GAP, _SHIFT, _BEHIND = 34.0, 2.5, 2
 
 
@@ -41,18 +48,38 @@ class Panel:
         name: Its name.
         shape: Its shape.
         span: First and last position on each axis that matter; None where that is unknown.
+        reads: Which of them are read, axis by axis; those of all entries together. Padding is in
+            none of them. Empty where that is unknown.
         settings: How it was made, in a few words.
     """
 
     name: str
     shape: Sequence[int]
     span: tuple[Interval, ...] | None
+    reads: tuple[Places, ...]
     settings: str
 
     @property
     def plane(self) -> tuple[int, int]:
         """Rows and columns."""
         return (self.shape[-2] if len(self.shape) > 3 else 1, self.shape[-1])
+
+    @property
+    def inner(self) -> int:
+        """Positions inside of the span, on the spatial axes; padding does not count."""
+        pairs = zip(self.span or (), self.shape, strict=True)
+        sizes = [max(min(high, size - 1) - max(low, 0) + 1, 0) for (low, high), size in pairs]
+        return math.prod(sizes[2:])
+
+    @property
+    def read(self) -> int:
+        """Positions that are read, on the spatial axes."""
+        return len({place for one in self.reads for place in product(*one[2:])})
+
+    @property
+    def holes(self) -> bool:
+        """Whether there are positions in the span that are not read."""
+        return bool(self.span and self.reads) and self.read < self.inner
 
 
 def stack_figure(trace: Trace, address: Address, pen: Pen) -> Block:
@@ -78,8 +105,8 @@ def stack_figure(trace: Trace, address: Address, pen: Pen) -> Block:
             f"no tensor below {address} has channels and positions to draw\n"
             "  figure='receipt' explains the number itself."
         )
-    spans = cone(trace, address, chosen)
-    every = {one: _panel(trace, one, spans, pen) for one in chosen}
+    spans, reads = cone(trace, address, chosen), reached_below(trace, address)
+    every = {one: _panel(trace, one, spans, reads, pen) for one in chosen}
     panels, picture = list(every.values()), _picture(list(every.values()), pen)
     for most in COUNTS[1:]:
         if picture.width <= pen.room:
@@ -92,6 +119,8 @@ def stack_figure(trace: Trace, address: Address, pen: Pen) -> Block:
     words = [pen.say("figure.stack")]
     if any(_outside(panel) for panel in panels):
         words.append(pen.say("figure.stack_padding"))
+    if any(panel.holes for panel in panels):
+        words.append(pen.say("figure.stack_holes"))
     if left_out:
         words.append(pen.say("figure.stack_left_out", count=left_out))
     return page(pen, f"{name(address)} = {value}", [], picture, words)
@@ -144,10 +173,16 @@ def _shape(trace: Trace, tensor: str) -> tuple[int, ...]:
 
 
 def _panel(
-    trace: Trace, tensor: str, spans: Mapping[str, tuple[Interval, ...] | None], pen: Pen
+    trace: Trace,
+    tensor: str,
+    spans: Mapping[str, tuple[Interval, ...] | None],
+    reads: Mapping[str, Reached],
+    pen: Pen,
 ) -> Panel:
     step = trace.steps.get(tensor)
-    return Panel(tensor, _shape(trace, tensor), spans[tensor], _settings(step, pen) if step else "")
+    shape, settings = _shape(trace, tensor), _settings(step, pen) if step else ""
+    found = reads.get(tensor)
+    return Panel(tensor, shape, spans[tensor], found.boxes if found else (), settings)
 
 
 def _settings(step: Step, pen: Pen) -> str:
@@ -214,6 +249,9 @@ def _labels(panel: Panel, last: bool, pen: Pen) -> Block:
     if panel.span:
         key = "figure.itself" if last else "figure.field"
         lines.append(pen.quiet(pen.say(key, field=_field(panel)), role="field"))
+    if panel.holes:
+        values = {"count": f"{panel.read:,}", "of": f"{panel.inner:,}"}
+        lines.append(pen.quiet(pen.say("figure.some_read", **values), role="read"))
     return below(lines, 0, "middle")
 
 
@@ -255,6 +293,8 @@ def _plane(
     shapes.append(Box(0, 0, wide, tall, theme.ground, theme.rule))
     if field:
         shapes += _field_shapes(field, wide, tall, pen)
+        if panel.holes and min(unit, down) >= FINEST:
+            shapes += _holes(panel, unit, down, pen)
     if max(rows, columns) <= CELLS:
         lines = [((n * unit, 0.0), (n * unit, tall)) for n in range(1, columns)]
         lines += [((0.0, n * down), (wide, n * down)) for n in range(1, rows)]
@@ -280,3 +320,36 @@ def _field_shapes(
         fill = pen.theme.behind(pen.theme.window)
         shapes.append(Box(inner[0], inner[1], inner[2] - inner[0], inner[3] - inner[1], fill))
     return shapes
+
+
+def _holes(panel: Panel, unit: float, down: float, pen: Pen) -> list[Shape]:
+    """Take the tint away where nothing is read, one box for a run of such positions in a row."""
+    assert panel.span is not None
+    rows, columns = panel.plane
+    first, last = panel.span[-2] if len(panel.shape) > 3 else (0, 0)
+    low, high = panel.span[-1]
+    across = range(max(low, 0), min(high, columns - 1) + 1)
+    shapes: list[Shape] = []
+    for row in range(max(first, 0), min(last, rows - 1) + 1):
+        read = {
+            column
+            for one in panel.reads
+            if len(panel.shape) < 4 or row in one[-2]
+            for column in one[-1]
+        }
+        shapes += [
+            Box(run[0] * unit, row * down, len(run) * unit, down, pen.theme.ground)
+            for run in _runs(column for column in across if column not in read)
+        ]
+    return shapes
+
+
+def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Part rising numbers where one is left out.
+
+    Example:
+        >>> _runs([1, 2, 4, 7, 8])
+        [[1, 2], [4], [7, 8]]
+    """
+    pairs = enumerate(numbers)
+    return [[n for _, n in run] for _, run in groupby(pairs, lambda pair: pair[1] - pair[0])]

@@ -25,6 +25,7 @@ from convtrace.render.documents.document import (
     receipt_document,
 )
 from convtrace.render.page.numbers import BoxDocument, pack
+from convtrace.render.page.readings import LEAST_BYTES, ReadingsDocument, readings
 from convtrace.render.page.receipts import ReceiptsDocument
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class PageDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         trace: The run; `data` of a tensor is None where its numbers are in `boxes` or left out.
         boxes: Numbers of tensors, by name.
         receipts: Receipts that the page cannot make itself, in columns.
+        readings: What the steps read, where the page cannot tell it itself.
         messages: Messages of the catalogue, by language and dotted key.
         lang: Language to begin with.
         theme: `dark`, or None for what the reader's system has.
@@ -67,6 +69,7 @@ class PageDocument(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     trace: TraceDocument
     boxes: dict[str, list[BoxDocument]]
     receipts: list[ReceiptsDocument]
+    readings: list[ReadingsDocument]
     messages: dict[str, dict[str, str]]
     lang: str
     theme: Literal["light", "dark"] | None
@@ -142,10 +145,14 @@ def trace_page(
     if budget < 0:
         raise UsageError(f"budget = {budget!r}\n  It is a number of bytes, e.g. 5_000_000.")
     packed = pack(trace, budget=budget, first=first, steps=steps, receipts=not live)
+    if live:  # what is missing is asked for, except the first receipt: it is shown at once
+        packed.trace.receipts = [receipt_document(trace.why(first))]
+        packed.trace.left_out = []
     return PageDocument(
         trace=packed.trace,
         boxes=packed.boxes,
         receipts=packed.receipts,
+        readings=readings(trace, max(budget // 10, LEAST_BYTES)),
         messages=page_messages(),
         lang=lang,
         theme="dark" if theme == "dark" else None,
@@ -173,6 +180,7 @@ def receipt_html(receipt: Receipt, *, lang: str = "en", theme: str = "light") ->
             trace=trace,
             boxes={},
             receipts=[],
+            readings=[],
             messages=page_messages(),
             lang=lang,
             theme="dark" if theme == "dark" else None,

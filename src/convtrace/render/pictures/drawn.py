@@ -208,11 +208,12 @@ def _contributions(
     )
 
 
-def renderer(scene: Callable[..., Scene], write: Callable[..., bytes]) -> Callable[..., bytes]:
+def renderer(scene: Callable[..., Any], write: Callable[..., bytes]) -> Callable[..., bytes]:
     """Make the renderer that draws a thing and writes the drawing down.
 
     Args:
-        scene: Draws the thing; its keyword options become those of the renderer.
+        scene: Draws the thing, as a `Scene` or as a film; its keyword options become those of the
+            renderer.
         write: Writes the drawing; so do its own.
     """
     own = [

@@ -28,6 +28,9 @@ _KOREAN = {
         ("AppleSDGothicNeo.ttc", 6),
     ],
 }
+_SIGNS = str.maketrans({"−": "-", "×": "x", "Σ": "sum", "≈": "~", "→": ">", "·": "."})
+"""What stands for signs that Pillow's own font lacks."""
+
 _LATIN = {
     False: [("DejaVuSans.ttf", 0), ("Arial.ttf", 0), ("arial.ttf", 0), ("Helvetica.ttc", 0)],
     True: [("DejaVuSans-Bold.ttf", 0), ("Arial Bold.ttf", 0), ("arialbd.ttf", 0)],
@@ -44,7 +47,8 @@ def font(lang: str, size: float, *, bold: bool = False) -> Any:
         bold: Whether they are bold.
 
     Raises:
-        MissingDependencyError: `lang` is `ko`, and no font with Korean is installed.
+        MissingDependencyError: `lang` is `ko`, and no font with Korean is installed. Otherwise
+            Pillow's own font is the last resort; `drawable` says what it can draw.
     """
     from PIL import ImageFont
 
@@ -61,3 +65,23 @@ def font(lang: str, size: float, *, bold: bool = False) -> Any:
             '  On Debian and Ubuntu: apt install fonts-noto-cjk. Or choose lang="en".'
         )
     return ImageFont.load_default(size)
+
+
+def drawable(face: Any, text: str) -> str:
+    """Return a text without letters that a font would draw as empty boxes.
+
+    Args:
+        face: What `font` returned.
+        text: Any text.
+    """
+    if face.getname() != _own_font():
+        return text
+    return text.translate(_SIGNS).encode("ascii", "replace").decode("ascii")
+
+
+@cache
+def _own_font() -> tuple[str | None, str | None]:
+    from PIL import ImageFont
+
+    own = ImageFont.load_default(10.0)
+    return own.getname() if isinstance(own, ImageFont.FreeTypeFont) else (None, None)

@@ -44,8 +44,8 @@ def family_for(texts: Iterable[str]) -> str:
     raise MissingDependencyError(
         f"no font on this machine has {len(fewest)} of the letters of this figure: {fewest[:20]}\n"
         f"  looked for: {', '.join(FAMILIES)}\n"
-        "  Install one with Korean, e.g. apt-get install fonts-noto-cjk, or save as .svg, which "
-        "the\n  reader's own fonts are used for."
+        "  Install one that has them, e.g. apt-get install fonts-noto-cjk, or save as .svg or "
+        ".html,\n  which the reader's own fonts are used for."
     )
 
 

@@ -29,11 +29,13 @@ from convtrace.render.numbers import (
 )
 from convtrace.render.text.heatmap import draw, heat_maps, legend
 from convtrace.render.text.ledger import Amount, Row, compose, pad
+from convtrace.render.text.printing import print_lines
 from convtrace.rules import SOFTMAX
 
 if TYPE_CHECKING:
     from convtrace.graph import Trace
     from convtrace.split import Split
+    from convtrace.step import Step
 
 LIMIT = 12
 """Pixel terms and biases that are shown unless the reader asks for another number."""
@@ -61,9 +63,9 @@ def print_contributions(
     at: Sequence[str] = (),
 ) -> None:
     """Print a split, in colour where the console has any; lines are never wrapped."""
-    width = min(max(console.width, 60), 120) if console.is_terminal else WIDTH
-    for line in contributions_lines(split, trace, lang, limit, at=at, width=width):
-        console.print(line, soft_wrap=True, highlight=False)
+    print_lines(
+        console, lambda width: contributions_lines(split, trace, lang, limit, at=at, width=width)
+    )
 
 
 def contributions_text(
@@ -110,7 +112,7 @@ def contributions_lines(
         lines += [*legend([one for drawn in maps for one in drawn], look), Text()]
     lines += _largest(terms, trace, limit, look)
     lines += _biases(split, trace, limit, look)
-    remarks = [("contributions.frozen", {}), *_remarks(split, trace, at)]
+    remarks = _remarks(split, trace, at)
     if any(ABOUT in line.plain for line in lines):
         remarks.append(("shown.rounded", {}))
     return [*lines, *_quiet(remarks, look), Text(), *check(split, trace, look)]
@@ -285,6 +287,8 @@ def _signed(text: str, number: float) -> str:
 
 def _remarks(split: Split, trace: Trace, at: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     remarks: list[tuple[str, dict[str, Any]]] = []
+    if any(_freezes(step) for step in trace.steps.values()):
+        remarks.append(("contributions.frozen", {}))
     if split.opaque:
         remarks.append(("contributions.opaque", {"steps": ", ".join(map(name, split.opaque))}))
     if any(trace.step(step).kind in SOFTMAX for step in split.opaque):
@@ -295,6 +299,11 @@ def _remarks(split: Split, trace: Trace, at: Sequence[str]) -> list[tuple[str, d
     if unmet:
         remarks.append(("contributions.unmet", {"steps": ", ".join(map(name, unmet))}))
     return remarks
+
+
+def _freezes(step: Step) -> bool:
+    """Whether a step is a gate, or chooses by size: another input would be treated otherwise."""
+    return step.status == "gates" or (step.status == "selects" and step.sources is None)
 
 
 def check(split: Split, trace: Trace | None, look: Look) -> list[Text]:

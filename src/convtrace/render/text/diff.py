@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from convtrace.catalog import choose_language, messages
 from convtrace.mismatch.report import Cause, Pattern, Report
@@ -15,6 +15,10 @@ from convtrace.render.text.verdict import describe
 
 INDENT = "  "
 
+Kind = Literal["text", "item", "also", "line"]
+Part = tuple[Kind, str]
+"""A sentence, one of a list, what is said of the one before, or a line that is not to be broken."""
+
 
 def report_text(report: Report, lang: str | None = None) -> str:
     """Write a report as plain text.
@@ -23,41 +27,65 @@ def report_text(report: Report, lang: str | None = None) -> str:
         report: The report.
         lang: `en` or `ko`; None takes the locale's.
     """
-    return "\n".join(report_lines(report, Look(choose_language(lang))))
+    look = Look(choose_language(lang))
+    lines = [heading(report, look)]
+    for number, block in enumerate(blocks(report, look)):
+        lines += [""] if number else []
+        for kind, text in block:
+            lines += _lines(kind, text, look)
+    return "\n".join(lines)
 
 
-def report_lines(report: Report, look: Look) -> list[str]:
-    """Write a report as lines."""
+def _lines(kind: Kind, text: str, look: Look) -> list[str]:
+    if kind == "line":
+        return [INDENT + text]
+    if kind == "text":
+        return look.wrap(text)
+    first, *rest = look.wrap(text, INDENT + INDENT)
+    return [first if kind == "also" else f"{INDENT}• {first.strip()}", *rest]
+
+
+def heading(report: Report, look: Look) -> str:
+    """Say what came out, in a line."""
     verdict = look.say(f"verdict.{report.verdict}")
-    lines = [look.say("diff.headline", name=name(report.name), verdict=verdict)]
-    lines += _elements(report, look)
+    return look.say("diff.headline", name=name(report.name), verdict=verdict)
+
+
+def blocks(report: Report, look: Look) -> list[list[Part]]:
+    """Return what is said below the headline: blocks of parts, the first of which may be empty."""
+    compared = not math.isnan(report.inside)
+    first: list[Part] = [*_elements(report, look), *_remarks(report, look)]
+    worst: list[Part] = []
+    if report.verdict != "exact" and report.worst and compared:
+        certified = any(receipt.verdict == "mismatch" for receipt in report.worst)
+        sums = report.verdict == "mismatch" and not certified
+        worst.append(("text", look.say("diff.worst_sum" if sums else "diff.worst")))
+        worst.extend(("line", receipt_line(receipt, look.lang)) for receipt in report.worst)
+    end: list[Part] = []
+    if report.arithmetic is not None:
+        text = describe(report.arithmetic, look)
+        end.append(("text", look.say("diff.arithmetic", arithmetic=text)))
+    if report.tolerance is not None and compared:
+        end.append(("text", look.say("diff.tolerance")))
+        end.append(("line", report.tolerance.code))
+    return [first, *(block for block in (_causes(report, look), worst, end) if block)]
+
+
+def _remarks(report: Report, look: Look) -> Iterator[Part]:
     for key, values in report.notes:
-        lines += look.wrap(look.say(key, **_words(values, look)))
+        yield "text", look.say(key, **_words(values, look))
     if report.found:
         listed = ", ".join(
             look.say("diff.setting", name=key, value=_value(report.settings[key], look))
             for key in report.found
         )
-        lines += look.wrap(look.say("diff.settings", settings=listed))
-    lines += _causes(report, look)
-    if report.verdict != "exact" and report.worst and not math.isnan(report.inside):
-        certified = any(receipt.verdict == "mismatch" for receipt in report.worst)
-        sums = report.verdict == "mismatch" and not certified
-        lines += ["", look.say("diff.worst_sum" if sums else "diff.worst")]
-        lines += [INDENT + receipt_line(receipt, look.lang) for receipt in report.worst]
-    if report.arithmetic is not None:
-        text = describe(report.arithmetic, look)
-        lines += ["", *look.wrap(look.say("diff.arithmetic", arithmetic=text))]
-    if report.tolerance is not None and not math.isnan(report.inside):
-        lines += look.wrap(look.say("diff.tolerance"))
-        lines.append(INDENT + report.tolerance.code)
-    return lines
+        yield "text", look.say("diff.settings", settings=listed)
 
 
-def _elements(report: Report, look: Look) -> list[str]:
+def _elements(report: Report, look: Look) -> Iterator[Part]:
     """Say how many elements are inside their bounds, and how all of them are spread."""
     if math.isnan(report.inside):
-        return []
+        return
     wrong = round((1 - report.inside) * report.count)
     words = {
         "count": report.count,
@@ -74,16 +102,13 @@ def _elements(report: Report, look: Look) -> list[str]:
         key = "some" if math.isfinite(report.ratio) else "infinite"
     else:
         key = "hidden" if report.verdict == "mismatch" else "all"
-    lines = look.wrap(look.say(f"diff.inside.{key}", **words))
+    yield "text", look.say(f"diff.inside.{key}", **words)
     spread = report.spread
     if spread is not None and not wrong and report.verdict in ("rounding", "mismatch"):
-        usual = "usual" if spread.usual else "unusual"
-        lines += look.wrap(
-            look.say(
-                f"diff.spread.{usual}", size=about(spread.size), expected=about(spread.expected)
-            )
-        )
-    return lines
+        usual = "usual" if spread.usual else "drift" if spread.drift else "unusual"
+        numbers = {"size": spread.size, "expected": spread.expected, "drift": spread.drift}
+        numbers = {name: about(number) for name, number in numbers.items()}
+        yield "text", look.say(f"diff.spread.{usual}", **numbers)
 
 
 def _percent(share: float) -> str:
@@ -92,43 +117,54 @@ def _percent(share: float) -> str:
     return "> 99.9" if text == "100" and share < 1 else text
 
 
-def _causes(report: Report, look: Look) -> list[str]:
+def _causes(report: Report, look: Look) -> list[Part]:
     """Name the causes, or say what the residual looks like."""
     found = report.explanations
+    rounding = report.verdict != "mismatch"
     if not found:
-        if report.verdict != "mismatch":
+        if rounding:
             return []
         if report.pattern is None:
-            return ["", *look.wrap(look.say("diff.causes.unknown_shape"))]
-        return ["", *_pattern(report.pattern, look)]
-    rounding = report.verdict != "mismatch"
+            return [("text", look.say("diff.causes.unknown_shape"))]
+        return _pattern(report.pattern, look)
     if len(found) == 1:
         proved = all(cause.proved for cause in found[0])
         key = "rounding" if rounding else "proved" if proved else "likely"
         if len(found[0]) > 1 and not rounding:
             key += "_pair"
-        lines = ["", *look.wrap(look.say(f"diff.causes.{key}", count=report.count))]
-        return lines + [line for cause in found[0] for line in _item(cause, look)]
+        said = look.say(f"diff.causes.{key}", count=report.count)
+        return [("text", said), *(("item", cause_text(cause, look)) for cause in found[0])]
+    if report.same and not rounding:
+        key = "same" if report.proved else "same_likely"
+        said = look.say(f"diff.causes.{key}", count=report.count)
+        return [("text", said), *(("item", _together(causes, look)) for causes in found)]
+    functions = dict.fromkeys(report.functions)
     key = "ambiguous_rounding" if rounding else "ambiguous"
-    lines = ["", *look.wrap(look.say(f"diff.causes.{key}", count=len(found)))]
-    for causes in found:
-        lines += _wrapped(" ".join(cause_text(cause, look) for cause in causes), look)
-    if rounding:
-        return lines
-    if report.apart is None:
-        return lines + look.wrap(look.say("diff.apart.none"))
-    key = "x" if report.apart.weight is None else "weights"
-    shape = _value(tuple(report.apart.x.shape), look)
-    return lines + look.wrap(look.say(f"diff.apart.{key}", shape=shape))
+    parts: list[Part] = [("text", look.say(f"diff.causes.{key}", count=len(functions)))]
+    for function in functions:
+        names = [c for c, of in zip(found, report.functions, strict=True) if of == function]
+        parts.append(("item", _together(names[0], look)))
+        others = (look.say("diff.causes.also", cause=_together(c, look)) for c in names[1:])
+        parts.extend(("also", text) for text in others)
+    return parts if rounding else [*parts, ("text", _apart(report, look))]
 
 
-def _item(cause: Cause, look: Look) -> list[str]:
-    return _wrapped(cause_text(cause, look), look)
+def _apart(report: Report, look: Look) -> str:
+    """Say which input tells causes apart."""
+    apart = report.apart
+    if apart is None:
+        return look.say("diff.apart.none")
+    shape = _value(tuple(apart.x.shape), look)
+    if apart.weight is None:
+        return look.say("diff.apart.x", shape=shape)
+    key = "channels" if apart.channels else "weights"
+    weights = _value(tuple(apart.weight.shape), look)
+    return look.say(f"diff.apart.{key}", shape=shape, weights=weights)
 
 
-def _wrapped(text: str, look: Look) -> list[str]:
-    first, *rest = look.wrap(text, INDENT + INDENT)
-    return [f"{INDENT}• {first.strip()}", *rest]
+def _together(causes: Sequence[Cause], look: Look) -> str:
+    """Say what causes are that act together."""
+    return " ".join(cause_text(cause, look) for cause in causes)
 
 
 def cause_text(cause: Cause, look: Look) -> str:
@@ -141,16 +177,17 @@ def cause_text(cause: Cause, look: Look) -> str:
         key += "_back"
     elif cause.id in ("input.layout", "output.layout") and values["stored"]:
         key += "_stored"
+    elif cause.id == "padding.missing" and "left" in values:
+        key += "_rest"
     elif cause.id == "quantized.accumulator" and not values["wraps"]:
         key += "_saturates"
     return look.say(key, **_words(values, look))
 
 
-def _pattern(pattern: Pattern, look: Look) -> list[str]:
-    lines = look.wrap(look.say("diff.causes.unknown"))
-    for key, values in pattern.findings:
-        lines += _wrapped(look.say(key, **_words(values, look)), look)
-    return lines
+def _pattern(pattern: Pattern, look: Look) -> list[Part]:
+    said = look.say("diff.causes.unknown")
+    listed = (look.say(key, **_words(values, look)) for key, values in pattern.findings)
+    return [("text", said), *(("item", text) for text in listed)]
 
 
 def _words(values: Mapping[str, Any], look: Look) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -45,16 +45,20 @@ def model_report_lines(
 ) -> list[Text]:
     """Write a report as lines of styled text; `model_report_text` has the arguments."""
     language = choose_language(lang)
-    words = Words(language)
+    words, look = Words(language), Look(language, width=width)
     style = WRONG if report.verdict == "mismatch" else "bold"
-    lines = [Text(line, style) for line in wrap(words.head(report), width)]
+    lines = [Text(line, style) for line in look.wrap(words.head(report))]
     for block in words.blocks(report):
-        lines += [Text(), *(Text(line) for line in _block(block, width))]
+        lines.append(Text())
+        for sentence in block:
+            inner = sentence.lstrip(" ")
+            indent = " " * (len(sentence) - len(inner))
+            lines += map(Text, look.wrap(inner, indent))
     lines += [Text(), *table(report, words, everything=everything)]
     for sentence in words.below(report, everything=everything):
-        lines += [Text(line, QUIET) for line in wrap(sentence, width)]
+        lines += [Text(line, QUIET) for line in look.wrap(sentence)]
     if report.worst and report.first is not None:
-        lines += [Text(), *map(Text, wrap(words.worst(report), width))]
+        lines += [Text(), *map(Text, look.wrap(words.worst(report)))]
         lines += receipt_lines(report.worst[0], language, _TERMS, width=width)
         lines += [Text(receipt_line(receipt, language)) for receipt in report.worst[1:]]
     return lines
@@ -285,25 +289,3 @@ def table(report: ModelReport, words: Words, *, everything: bool) -> list[Text]:
             lines.append(Text("…", QUIET))
         lines.append(Text("   ".join(cells).rstrip(), style))
     return lines
-
-
-def _block(sentences: Iterable[str], width: int) -> list[str]:
-    found: list[str] = []
-    for sentence in sentences:
-        inner = sentence.lstrip(" ")
-        indent = " " * (len(sentence) - len(inner))
-        found += [indent + line for line in wrap(inner, width - len(indent))]
-    return found
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Break a sentence into lines of so many cells."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        if line and cell_len(line) + 1 + cell_len(word) > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    return [*lines, line]

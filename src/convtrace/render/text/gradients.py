@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from convtrace.address import Address
 from convtrace.geometry import Axis, Tap
 from convtrace.receipt import Receipt
-from convtrace.render.look import Look, keep, name
+from convtrace.render.look import Look, keep, kind_name, name
 from convtrace.render.numbers import MINUS
-from convtrace.rules.backward import Rows
 from convtrace.rules.conv import Window
-from convtrace.rules.conv_backward import Correlation, Positions
+
+if TYPE_CHECKING:
+    from convtrace.rules.conv_backward import Correlation
 
 _AXES: dict[int, tuple[str, ...]] = {
     1: ("place",),
@@ -26,9 +28,23 @@ def is_gradient(receipt: Receipt) -> bool:
     return receipt.kind.endswith("_gradient") or receipt.kind.startswith("gradient_")
 
 
+def correlation(receipt: Receipt) -> Correlation | None:
+    """Return the layout of a convolution weight's gradient; None for every other receipt."""
+    if receipt.kind != "convolution_gradient":
+        return None
+    from convtrace.rules.conv_backward import Correlation  # not needed for a plain receipt
+
+    return receipt.layout if isinstance(receipt.layout, Correlation) else None
+
+
+def is_framed(receipt: Receipt) -> bool:
+    """Whether the terms of each channel lie in a window, which is drawn as a grid."""
+    return isinstance(receipt.layout, Window) or correlation(receipt) is not None
+
+
 def label_key(receipt: Receipt) -> str | None:
     """Return the catalogue name of the groups that the terms are in; None where they have none."""
-    if isinstance(receipt.layout, Correlation | Positions):
+    if receipt.kind == "convolution_gradient" and not isinstance(receipt.layout, Window):
         return "axis.sample"
     if isinstance(receipt.layout, Window):
         return "axis.output_channel" if is_gradient(receipt) else "axis.channel"
@@ -37,26 +53,27 @@ def label_key(receipt: Receipt) -> str | None:
 
 def headings(receipt: Receipt) -> str:
     """Return the catalogue section of the headings over grids."""
-    if isinstance(receipt.layout, Correlation):
+    if correlation(receipt) is not None:
         return "gradient.heading_weight"
     return "gradient.heading" if is_gradient(receipt) else "receipt.heading"
 
 
 def kernel_key(receipt: Receipt) -> str:
     """Return the catalogue name of what stands for the kernel below a grid."""
-    return "gradient.kernel" if isinstance(receipt.layout, Correlation) else "receipt.kernel"
+    return "receipt.kernel" if correlation(receipt) is None else "gradient.kernel"
 
 
 def hides_weights(receipt: Receipt) -> bool:
     """Whether a term without input has no weight either: a gradient that was cropped."""
-    return isinstance(receipt.layout, Correlation) and receipt.layout.transposed
+    layout = correlation(receipt)
+    return layout is not None and layout.transposed
 
 
 def missing(receipt: Receipt) -> tuple[str, str]:
     """Return catalogue names for a term without input: beside it, and below all terms."""
     layout = receipt.layout
     if is_gradient(receipt):
-        if isinstance(layout, Window) or (isinstance(layout, Correlation) and layout.transposed):
+        if isinstance(layout, Window) or hides_weights(receipt):
             return "gradient.nothing", "gradient.mark.no_output"
     elif isinstance(layout, Window) and layout.transposed:
         return "receipt.no_input", "shown.no_input"
@@ -76,6 +93,9 @@ def gradient_lines(receipt: Receipt, look: Look) -> list[str]:
 
 
 def _how(receipt: Receipt, look: Look) -> list[str]:
+    from convtrace.rules.backward import Rows
+    from convtrace.rules.conv_backward import Correlation, Positions
+
     layout, kind = receipt.layout, receipt.kind.removesuffix("_gradient")
     if isinstance(layout, Window):
         return _of_input(receipt, layout, look)
@@ -102,7 +122,7 @@ def _how(receipt: Receipt, look: Look) -> list[str]:
         key = kind
     else:
         key = "gates" if receipt.status == "gates" else "one"
-    return look.wrap(look.say(f"gradient.{key}", terms=terms, kind=name(kind)))
+    return look.wrap(look.say(f"gradient.{key}", terms=terms, kind=kind_name(kind)))
 
 
 def _of_input(receipt: Receipt, layout: Window, look: Look) -> list[str]:

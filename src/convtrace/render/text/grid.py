@@ -69,7 +69,6 @@ class Kind:
         cells: NDArray[Any],
         present: NDArray[np.bool_],
         style: str,
-        gap: int,
         look: Look,
     ) -> Kind:
         """Write the numbers of one kind, on one scale."""
@@ -87,7 +86,7 @@ class Kind:
             f"{heading} {ABOUT}" if rounded else heading,
             shown.reshape(cells.shape),
             Column.of(texts),
-            gap,
+            0,
             style,
         )
 
@@ -128,9 +127,15 @@ def grids(
     """
     most = look.digits
     assert most is not None
+    written: dict[int, tuple[Kind, Kind, Kind]] = {}
     for spacing in SPACINGS:
         for digits in range(most, spacing.digits - 1, -1):
-            table = _Table(receipt, channels, replace(look, digits=digits), spacing)
+            fewer = replace(look, digits=digits)
+            if digits not in written:
+                written[digits] = _kinds(receipt, channels, fewer)
+            table = _Table(receipt, channels, fewer, spacing, written[digits])
+            if table.least > look.width:
+                continue  # most tables are too wide; writing one takes longer than measuring it
             lines = compose(
                 [*table.rows(sums), *foot], column_at=table.products_at if spacing.compact else 0
             )
@@ -139,21 +144,40 @@ def grids(
     return None
 
 
+def _kinds(receipt: Receipt, channels: Sequence[int], look: Look) -> tuple[Kind, Kind, Kind]:
+    """Write the numbers of input, kernel and products; the gaps between them are not yet known."""
+    inner = receipt.products.shape[1:]
+    shape = (len(channels), *(1,) * (3 - len(inner)), *inner)
+    present = receipt.present[list(channels)].reshape(shape)
+    everywhere = present | (not hides_weights(receipt))
+
+    def kind(key: str, array: NDArray[Any], there: NDArray[np.bool_], style: str) -> Kind:
+        heading = look.say(f"{headings(receipt)}.{key}")
+        return Kind.of(heading, array[list(channels)].reshape(shape), there, style, look)
+
+    return (
+        kind("input", receipt.inputs, present, WINDOW),
+        kind("kernel", receipt.weights, everywhere, KERNEL),
+        kind("products", receipt.products, present, ""),
+    )
+
+
 class _Table:
     """The bands of all channels that are shown."""
 
     def __init__(
-        self, receipt: Receipt, channels: Sequence[int], look: Look, spacing: Spacing
+        self,
+        receipt: Receipt,
+        channels: Sequence[int],
+        look: Look,
+        spacing: Spacing,
+        kinds: tuple[Kind, Kind, Kind],
     ) -> None:
         self.receipt, self.channels, self.look = receipt, channels, look
         self.spacing, self.compact = spacing, spacing.compact
         inner = receipt.products.shape[1:]
         self.shape = (len(channels), *(1,) * (3 - len(inner)), *inner)
-        present = self._band(receipt.present)
-        everywhere = present | (not hides_weights(receipt))
-        self.input = self._kind("input", receipt.inputs, present, WINDOW)
-        self.kernel = self._kind("kernel", receipt.weights, everywhere, KERNEL)
-        self.products = self._kind("products", receipt.products, present, "")
+        self.input, self.kernel, self.products = (replace(kind, gap=spacing.gap) for kind in kinds)
         key = label_key(receipt) or "axis.channel"
         numbers = [receipt.layout.channels[channel] for channel in channels]
         self.labels = [look.say(key, n=number) for number in numbers]
@@ -166,16 +190,10 @@ class _Table:
         self.indent += self.slice
         self.between = 2 * spacing.around + 1
         self.products_at = self.indent + self.input.width + self.kernel.width + 2 * self.between
+        self.least = self.products_at + (1 if self.compact else self.products.width + 3)
+        """Cells that the widest row takes at least: the products, and with them a sum beside."""
         self.numbered: list[int] = []
         """Rows whose width counts; lines of words may be longer."""
-
-    def _band(self, array: NDArray[Any]) -> NDArray[Any]:
-        return array[list(self.channels)].reshape(self.shape)
-
-    def _kind(self, key: str, array: NDArray[Any], present: NDArray[np.bool_], style: str) -> Kind:
-        heading = self.look.say(f"{headings(self.receipt)}.{key}")
-        gap = self.spacing.gap
-        return Kind.of(heading, self._band(array), present, style, gap, self.look)
 
     def rows(self, sums: list[Shown]) -> list[Row]:
         """Return the rows of all channels."""

@@ -8,11 +8,12 @@ from rich.text import Text
 from convtrace.catalog import choose_language
 from convtrace.receipt import Receipt
 from convtrace.render.cut import Choice, choose
-from convtrace.render.look import QUIET, SUM, WIDTH, Look, name
+from convtrace.render.look import QUIET, SUM, WIDTH, Look, kind_name, name
 from convtrace.render.numbers import ABOUT, Scale, Shown, sum_sign
-from convtrace.render.text.gradients import is_gradient, missing
+from convtrace.render.text.gradients import is_framed, is_gradient, missing
 from convtrace.render.text.grid import grids
 from convtrace.render.text.ledger import Amount, Row
+from convtrace.render.text.printing import print_lines
 from convtrace.render.text.terms import listing
 from convtrace.render.text.verdict import (
     SHOWN_CULPRITS,
@@ -23,7 +24,6 @@ from convtrace.render.text.verdict import (
 )
 from convtrace.render.text.words import accumulator, headline, introduction
 from convtrace.rules.conv import Window
-from convtrace.rules.conv_backward import Correlation
 from convtrace.step import Number
 
 
@@ -48,9 +48,7 @@ def print_receipt(
 
     Lines are never wrapped: a narrow terminal does that itself, without losing a number.
     """
-    width = min(max(console.width, 60), 120) if console.is_terminal else WIDTH
-    for line in receipt_lines(receipt, lang, limit, width=width):
-        console.print(line, soft_wrap=True, highlight=False)
+    print_lines(console, lambda width: receipt_lines(receipt, lang, limit, width=width))
 
 
 def receipt_line(receipt: Receipt, lang: str | None = None) -> str:
@@ -98,7 +96,7 @@ def _terms(receipt: Receipt, choice: Choice, look: Look) -> list[Text]:
     scale = Scale.of([*totals, *extra, receipt.exact], look.digits, narrow=look.narrow)
     sums = [scale.show(total) for total in totals]
     single = receipt.products.size == len(receipt.products)
-    framed = isinstance(receipt.layout, Window | Correlation)
+    framed = is_framed(receipt)
     if framed and choice.whole and not single and look.digits:
         foot = _foot(receipt, choice, sums, scale, look)
         if lines := grids(receipt, choice.channels, foot, sums, look):
@@ -166,7 +164,7 @@ def _remarks(receipt: Receipt, choice: Choice, look: Look, text: str) -> list[st
                 rest=look.show(choice.rest).marked,
             )
         )
-    if isinstance(receipt.layout, Window | Correlation) and not receipt.present.all():
+    if is_framed(receipt) and not receipt.present.all():
         remarks.append(look.say(missing(receipt)[1]))
     rounded = ABOUT in text
     if rounded:
@@ -190,4 +188,4 @@ def given(receipt: Receipt, look: Look) -> list[str]:
 def _origin(receipt: Receipt, look: Look) -> str:
     if any(key.startswith("note.given.") for key, _ in receipt.notes):
         return look.say(f"line.{receipt.kind}")
-    return look.say("line.opaque", kind=name(receipt.kind))
+    return look.say("line.opaque", kind=kind_name(receipt.kind))

@@ -14,8 +14,9 @@ from rich.text import Text
 from convtrace.catalog import choose_language, say
 from convtrace.graph import Trace
 from convtrace.receptive import AxisField, Field
-from convtrace.render.look import KERNEL, QUIET, SUM, WIDTH, WINDOW, Look, name
+from convtrace.render.look import KERNEL, QUIET, SUM, WIDTH, WINDOW, Look, kind_name, name
 from convtrace.render.numbers import MINUS
+from convtrace.render.text.printing import print_lines
 from convtrace.summary import Formula, Row, summarize, totals
 
 NONE = "—"
@@ -52,9 +53,7 @@ def print_summary(trace: Trace, console: Console, lang: str | None = None) -> No
 
     Lines are never wrapped: a narrow terminal does that itself, without losing a number.
     """
-    width = min(max(console.width, 60), 160) if console.is_terminal else WIDTH
-    for line in summary_lines(trace, lang, width=width):
-        console.print(line, soft_wrap=True, highlight=False)
+    print_lines(console, lambda width: summary_lines(trace, lang, width=width), most=160)
 
 
 def summary_lines(trace: Trace, lang: str | None = None, *, width: int = WIDTH) -> list[Text]:
@@ -126,7 +125,7 @@ def _entry(row: Row, speak: Say, several: bool, told: set[str]) -> _Entry:
             told.add(note)
             notes.append(note)
     first = (
-        _kind(row.kind),
+        kind_name(row.kind),
         "×".join(map(str, row.shape)) or "()",
         parameters,
         NONE if row.macs is None else f"{row.macs:,}",
@@ -135,13 +134,6 @@ def _entry(row: Row, speak: Say, several: bool, told: set[str]) -> _Entry:
     cells = [first + fields[0], *(("",) * len(first) + more for more in fields[1:])]
     tails = tuple(speak("tail", input=name(field.input)) for field in row.fields if several)
     return _Entry(name(row.name), cells, tails, tuple(notes))
-
-
-def _kind(kind: str) -> str:
-    """Shorten PyTorch's internal names to those that people use."""
-    if kind.startswith("scaled_dot_product"):
-        return "attention"
-    return kind.removeprefix("native_").removesuffix("_with_indices")
 
 
 def _formula(formula: Formula, speak: Say) -> str:

@@ -94,7 +94,8 @@ class _Lines:
         return Row(body, amount, self._addresses(term)), product
 
     def _reads(self, term: Term) -> bool:
-        return bool(self.receipt.present[term.position])
+        """Whether there is a number to read: at a shut gate there is, though nothing passes."""
+        return bool(self.receipt.present[term.position]) or term.source is not None
 
     def _addresses(self, term: Term) -> Text:
         source = name(term.source) if term.source else self.nothing

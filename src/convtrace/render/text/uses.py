@@ -12,8 +12,9 @@ from rich.text import Text
 
 from convtrace.catalog import choose_language
 from convtrace.projection import Use, Uses
-from convtrace.render.look import QUIET, WIDTH, Look, name
+from convtrace.render.look import QUIET, WIDTH, Look, kind_name, name
 from convtrace.render.numbers import ABOUT, DIGITS, MINUS, Column, Scale
+from convtrace.render.text.printing import print_lines
 
 if TYPE_CHECKING:
     from convtrace.graph import Trace
@@ -34,9 +35,7 @@ def print_uses(
     to: str | None = None,
 ) -> None:
     """Print uses, in colour where the console has any; lines are never wrapped."""
-    width = min(max(console.width, 60), 120) if console.is_terminal else WIDTH
-    for line in uses_lines(uses, trace, lang, limit, to=to, width=width):
-        console.print(line, soft_wrap=True, highlight=False)
+    print_lines(console, lambda width: uses_lines(uses, trace, lang, limit, to=to, width=width))
 
 
 def uses_text(
@@ -122,7 +121,7 @@ def _where(uses: Uses, trace: Trace, to: str | None, look: Look) -> list[Text]:
         total = math.prod(made.shape)
         count = look.say("uses.of", count=len(uses.coefficients[step]), total=total)
         gap = " " * (wide - cell_len(name(step))) + _GAP
-        lines.append(Text(f"  {name(step)}{gap}{name(made.kind)}{_GAP}{count}"))
+        lines.append(Text(f"  {name(step)}{gap}{kind_name(made.kind)}{_GAP}{count}"))
     return lines
 
 

@@ -174,7 +174,7 @@ def _culprits(receipt: Receipt, look: Look, most: int | None) -> list[Text]:
     for position in named:
         term = receipt.term(position)
         here = bool(receipt.present[position])
-        weight_is_bad = not math.isfinite(abs(term.weight))
+        weight_is_bad = not math.isfinite(abs(term.weight)) and term.weight_address is not None
         address: Address | None = term.weight_address if weight_is_bad else term.source
         value, weight = look.identify(term.value).text, look.identify(term.weight).text
         result = look.identify(term.product if here else math.nan).text
@@ -184,7 +184,8 @@ def _culprits(receipt: Receipt, look: Look, most: int | None) -> list[Text]:
             "product": keep(f"{value} × {weight} = {result}"),
         }
         key = "verdict.culprit.term" if here else "verdict.culprit.padding"
-        lines += [Text(t) for t in look.wrap(look.say(key, **words), indent="  ")]
+        sentence = look.say(key, **words) if address else str(words["product"])
+        lines += [Text(t) for t in look.wrap(sentence, indent="  ")]
     if len(receipt.culprits) > len(named):
         count = len(receipt.culprits) - len(named)
         lines.append(Text("  " + look.say("verdict.culprit.more", count=count)))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from convtrace.geometry import Axis, Tap
 from convtrace.receipt import Receipt
-from convtrace.render.look import Look, keep, name
+from convtrace.render.look import Look, keep, kind_name, name
 from convtrace.render.numbers import MINUS, show
 from convtrace.render.text.gradients import gradient_lines, is_gradient
 from convtrace.rules.conv import Window
+from convtrace.rules.layouts import Chosen
 
 AXES: dict[int, tuple[str, ...]] = {
     1: ("place",),
@@ -25,6 +27,7 @@ KINDS = {
     "rsub": "sum",
     "mul": "mul",
     "relu": "relu",
+    **dict.fromkeys(["native_batch_norm", "native_layer_norm", "native_group_norm"], "norm"),
 }
 """Catalogue names of the kinds of steps that have a sentence of their own."""
 
@@ -49,7 +52,12 @@ def introduction(receipt: Receipt, look: Look) -> list[str]:
 def _step(receipt: Receipt, look: Look) -> list[str]:
     """Say how a number of a step without a window is made."""
     step = name(receipt.address.step)
-    if receipt.status == "selects":
+    words: dict[str, Any] = {"terms": receipt.products.size}
+    if isinstance(receipt.layout, Chosen) and receipt.layout.among.count > 1:
+        among, tie = receipt.layout.among, receipt.products.size > 1
+        words |= {"count": among.count, "first": name(among.first), "last": name(among.last)}
+        key = among.extreme + ("_tie" if tie else "_two" if among.count == 2 else "")
+    elif receipt.status == "selects":
         key = "selects" if receipt.present.any() else "fill"
     elif receipt.kind in KINDS:
         key = KINDS[receipt.kind]
@@ -58,8 +66,8 @@ def _step(receipt: Receipt, look: Look) -> list[str]:
     else:
         key = "gates" if receipt.status == "gates" else "one"
     return [
-        *look.wrap(look.say("receipt.where_step", step=step, kind=name(receipt.kind))),
-        *look.wrap(look.say(f"receipt.kind.{key}", terms=receipt.products.size)),
+        *look.wrap(look.say("receipt.where_step", step=step, kind=kind_name(receipt.kind))),
+        *look.wrap(look.say(f"receipt.kind.{key}", **words)),
     ]
 
 

@@ -1,10 +1,9 @@
-"""Worksheets as files: HTML that prints one page on each sheet of paper, and PDF."""
+"""Worksheets as files: HTML to be printed or filled in, and PDF."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from html import escape
 from types import ModuleType
 from typing import Any
 
@@ -12,28 +11,13 @@ from convtrace.errors import MissingDependencyError
 from convtrace.render.drawing.scene import Box, Label, Scene
 from convtrace.render.drawing.theme import parse
 from convtrace.render.pictures.fonts import family_for
-from convtrace.render.pictures.svg import svg
+from convtrace.render.worksheet.markup import document
 from convtrace.render.worksheet.sheet import PAGE, Worksheet, pages
-
-_STYLE = """\
-@page { size: A4; margin: 0 }
-body { margin: 0; background: #888 }
-svg { display: block; margin: 1rem auto; max-width: 100%; break-after: page }
-@media print { body { background: none } svg { margin: 0 } }
-"""
 
 
 def worksheets_html(sheets: Sequence[Worksheet], *, lang: str = "en") -> bytes:
     """Write worksheets as one HTML file; it loads nothing from anywhere."""
-    scenes = list(pages(sheets, lang))
-    drawn = "\n".join(svg(scene) for scene in scenes)
-    text = (
-        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width">\n'
-        f"<title>{escape(scenes[0].title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n"
-        f"<body>\n{drawn}</body>\n</html>\n"
-    )
-    return text.encode("utf-8")
+    return document(sheets, lang).encode("utf-8")
 
 
 def worksheets_pdf(sheets: Sequence[Worksheet], *, lang: str = "en") -> bytes:

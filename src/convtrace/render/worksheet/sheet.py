@@ -1,7 +1,7 @@
 """Worksheets for paper: exercises with blanks, and the same with the answers filled in.
 
-A worksheet is drawn as pages of A4; HTML and PDF are two ways of writing them down. Every answer is
-looked up in a trace or in one of its receipts.
+What it says is in `content`. A PDF is drawn here, as pages of A4; HTML is written by `markup`.
+Every answer is looked up in a trace or in one of its receipts.
 """
 
 from __future__ import annotations
@@ -113,20 +113,21 @@ def _sheet(sheet: Worksheet, lang: str, *, solved: bool) -> Iterator[Scene]:
             *whole.at(MARGIN, MARGIN + header),
             *_footer(sheet, pen, number, len(columns), solved=solved),
         ]
-        title = _title(sheet, pen, solved=solved)
+        head = title(sheet, pen.look, solved=solved)
         described = " ".join(s.text for s in whole.shapes if isinstance(s, Label))
-        yield Scene(*PAGE, tuple(shapes), LIGHT.ground, title, described, lang)
+        yield Scene(*PAGE, tuple(shapes), LIGHT.ground, head, described, lang)
 
 
-def _title(sheet: Worksheet, pen: Pen, *, solved: bool) -> str:
-    which = pen.say("worksheet.sheet", level=sheet.level, number=sheet.number, count=sheet.count)
-    return f"{pen.say('worksheet.key' if solved else 'worksheet.title')} · {which}"
+def title(sheet: Worksheet, look: Look, *, solved: bool) -> str:
+    """Return the heading of a sheet or of its key."""
+    which = look.say("worksheet.sheet", level=sheet.level, number=sheet.number, count=sheet.count)
+    return f"{look.say('worksheet.key' if solved else 'worksheet.title')} · {which}"
 
 
 def _header(sheet: Worksheet, pen: Pen, *, solved: bool) -> Iterator[Shape]:
-    title = pen.text(_title(sheet, pen, solved=solved), HEAD, bold=True)
-    yield from title.at(MARGIN, MARGIN)
-    y = MARGIN + title.height + 10
+    head = pen.text(title(sheet, pen.look, solved=solved), HEAD, bold=True)
+    yield from head.at(MARGIN, MARGIN)
+    y = MARGIN + head.height + 10
     if not solved:
         name, date = pen.say("worksheet.name"), pen.say("worksheet.date")
         yield from _blank(pen, name, MARGIN, y, WIDTH * 0.6)

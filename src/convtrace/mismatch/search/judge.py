@@ -1,0 +1,96 @@
+"""What a candidate has to reproduce, and how exactly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convtrace.arithmetic import Arithmetic
+from convtrace.exact import FORMATS, gamma
+from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.judging.elements import Compared, compared
+
+Array = NDArray[Any]
+
+FURTHEST = 4.0
+"""How far out of the spread of rounding a single element may lie."""
+
+LARGE = 2**26
+"""Products from which on a pass is long."""
+
+
+def is_long(observed: Array, arithmetic: Arithmetic | None, count: int) -> bool:
+    """Whether a pass over a layer is long, and float32 will do for a first look."""
+    fits = arithmetic is not None and FORMATS[arithmetic.accumulate].precision <= 24
+    return fits and observed.size * count > LARGE
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What a candidate has to reproduce, and how exactly.
+
+    Attributes:
+        observed: The observed output, `(N, C_out, *spatial)`.
+        arithmetic: Formats of the computation; None for integers.
+        count: Summands of one number.
+        stored: Format of the operands as they are stored.
+        limit: Largest spread that rounding explains, in units of what is typical.
+    """
+
+    observed: Array
+    arithmetic: Arithmetic | None
+    count: int
+    stored: str
+    limit: float = math.inf
+
+    @property
+    def long(self) -> bool:
+        """Whether a pass is long and float32 will do for it."""
+        return is_long(self.observed, self.arithmetic, self.count)
+
+    def compare(self, sums: Sums, target: Array) -> Compared:
+        """Compare part of the observed output with sums."""
+        most = FURTHEST * self.limit
+        return compared(target, sums, self.arithmetic, self.count, self.stored, most, strict=True)
+
+    def plausible(self, sums: Sums, target: Array) -> Array:
+        """Tell quickly which numbers may be inside their bound; none that are is left out."""
+        if self.arithmetic is None:
+            return np.abs(sums.values - target) <= sums.extra
+        return np.abs(sums.values - target) <= (
+            self._share * sums.magnitude
+            + self._last * (np.abs(sums.values) + np.abs(target))
+            + (sums.extra + self._least)
+        )
+
+    @cached_property
+    def _share(self) -> float:
+        assert self.arithmetic is not None
+        accumulate = FORMATS[self.arithmetic.accumulate].unit
+        operands, stored = FORMATS[self.arithmetic.operands], FORMATS[self.stored]
+        error = gamma(self.count + 10, accumulate) + gamma(self.count + 10, 2.0**-53)
+        if operands.precision < stored.precision:
+            error += 3 * operands.unit * (1 + error)
+        if self.arithmetic.partial_sums:
+            error += gamma(self.count, FORMATS[self.arithmetic.result].unit) * (1 + error)
+        return 1.001 * error
+
+    @cached_property
+    def _last(self) -> float:
+        assert self.arithmetic is not None
+        return 2 * FORMATS[self.arithmetic.result].unit
+
+    @cached_property
+    def _least(self) -> float:
+        assert self.arithmetic is not None
+        formats = (FORMATS[self.arithmetic.accumulate], FORMATS[self.arithmetic.result])
+        return 2 * self.count * max(fmt.smallest for fmt in formats)
+
+    def accepts(self, found: Compared) -> bool:
+        """Whether all elements are inside their bound, and all together spread like rounding."""
+        return found.all_inside and found.size <= self.limit

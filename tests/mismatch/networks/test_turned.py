@@ -1,0 +1,130 @@
+"""Networks with channels last are compared with those that have them first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from two_networks import Small, image, small
+
+import convtrace as ct
+from convtrace.mismatch.networks.report import ModelReport
+from convtrace.mismatch.networks.turned import channels_last, computing, first, last
+
+
+class ChannelsLast(nn.Module):
+    """The small network as a port from Keras or JAX writes it: NHWC between its convolutions."""
+
+    def __init__(self, model: Small, bug: str = "", *, given: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.bug = bug
+        self.given = given
+
+    def conv(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+    def norm(self, layer: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        scale = layer.weight * (layer.running_var + layer.eps).rsqrt()
+        return (x - layer.running_mean) * scale + layer.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        model = self.model
+        if not self.given:
+            x = x.permute(0, 2, 3, 1)
+        x = self.conv(model.stem, x)
+        x = x * torch.sigmoid(x)
+        for number, block in enumerate((model.block1, model.block2)):
+            y = self.norm(block.bn1, self.conv(block.conv1, x))
+            if self.bug != "no relu" or not number:
+                y = functional.relu(y)
+            y = self.norm(block.bn2, self.conv(block.conv2, y))
+            x = functional.relu(y if self.bug == "no way around" and number else y + x)
+        x = functional.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+        return model.fc(x.mean((1, 2)))
+
+
+@pytest.fixture(scope="module")
+def model() -> Small:
+    return small()
+
+
+def compare(mine: Any, model: Small, x: torch.Tensor | None = None) -> ModelReport:
+    with torch.no_grad():
+        ours = ct.trace(mine, image() if x is None else x)
+        report = ct.diff(ours, ct.trace(model, image()))
+    assert isinstance(report, ModelReport)
+    return report
+
+
+def test_a_port_with_channels_last_is_right_step_by_step(model: Small) -> None:
+    report = compare(ChannelsLast(model), model)
+    assert report.verdict == "rounding"
+    assert report.unaligned == ((), ())
+    assert len(report.pairs) >= 18
+    assert all(pair.verdict in ("exact", "rounding") for pair in report.pairs)
+    assert all(pair.shape == pair.mine_shape for pair in report.pairs)
+    assert "diff_models.note.channels_last" in [key for key, _ in report.notes]
+
+
+def test_a_port_may_be_given_its_input_with_channels_last(model: Small) -> None:
+    x = image().permute(0, 2, 3, 1).contiguous()
+    report = compare(ChannelsLast(model, given=True), model, x)
+    assert report.verdict == "rounding"
+    assert report.unaligned == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("bug", "missing"), [("no relu", "block2.relu"), ("no way around", "block2.add")]
+)
+def test_the_step_that_a_port_with_channels_last_lacks_is_named(
+    bug: str, missing: str, model: Small
+) -> None:
+    report = compare(ChannelsLast(model, bug), model)
+    assert [cause.id for cause in report.causes] == ["model.missing_step"]
+    assert report.causes[0].parameters["step"] == missing
+    assert report.causes[0].proved
+    assert len(report.wrong) == 1
+
+
+def test_either_side_may_have_channels_last(model: Small) -> None:
+    with torch.no_grad():
+        ours, theirs = ct.trace(model, image()), ct.trace(ChannelsLast(model), image())
+    report = ct.diff(ours, theirs)
+    assert isinstance(report, ModelReport)
+    assert report.verdict == "rounding"
+
+
+def test_a_receipt_of_a_turned_step_has_the_position_that_its_own_trace_counts(
+    model: Small,
+) -> None:
+    report = compare(ChannelsLast(model, "no way around"), model)
+    receipt = report.worst[0]
+    assert report.worst_own
+    assert receipt.address.step == report.first.mine if report.first else False
+    with torch.no_grad():
+        own = ct.trace(ChannelsLast(model, "no way around"), image())
+    assert own.value(str(receipt.address)) == receipt.reported
+
+
+def test_two_networks_that_both_turn_their_axes_are_left_as_they_are(model: Small) -> None:
+    report = compare(ChannelsLast(model), ChannelsLast(model))  # type: ignore[arg-type]  # a network
+    assert report.verdict == "exact"
+    assert not report.notes
+
+
+def test_orders_of_axes_are_each_other_s_inverse() -> None:
+    x = torch.rand(2, 3, 4, 5, 6)
+    assert torch.equal(x.permute(last(5)).permute(first(5)), x)
+    assert first(4) == (0, 3, 1, 2)
+
+
+def test_values_with_channels_last_are_found_by_their_transpositions(model: Small) -> None:
+    with torch.no_grad():
+        turned = ct.trace(ChannelsLast(model), image())
+        plain = ct.trace(model, image())
+    assert computing(turned, channels_last(turned)) > 10
+    assert not channels_last(plain)

@@ -1,0 +1,194 @@
+"""What stands where: decimal points below each other, nothing cut off, nothing touching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Page
+from torch import nn
+
+from convtrace.demo import DemoOptions, run_stack
+from convtrace.frontends.torch import trace as torch_trace
+from convtrace.models.digits import digit, digits
+
+Open = Callable[..., Page]
+
+SIZES = {
+    "phone": (390, 844),
+    "tablet": (820, 1180),
+    "laptop": (1280, 800),
+    "projector": (1920, 1080),
+}
+
+STATES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "first view": ("demo", "", ()),
+    "random weights": ("random", "", ()),
+    "64 channels": ("wide", "", ()),
+    "a linear layer": ("digits", "", ("button.layer:has-text('fc')",)),
+    "playground": ("random", "", (".bar-of-tools button:nth-child(1)",)),
+    "player": ("demo", "", (".bar-of-tools button:nth-child(2)",)),
+    "code": ("demo", "", (".bar-of-tools button:nth-child(3)",)),
+    "an output to find": ("demo", "practice=3.0", (".practice form button:last-child",) * 3),
+    "a product to find": ("demo", "practice=3.1", (".practice form button:last-child",)),
+    "a shape to find": ("demo", "practice=3.2", (".practice form button:last-child",) * 2),
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("layout")
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1))
+    random = DemoOptions(height=5, width=5, kernel_size=3, padding=1, weights="seed", bias=True)
+    traces = {
+        "demo": run_stack(DemoOptions()),
+        "random": run_stack(random),
+        "wide": torch_trace(wide, torch.randn(1, 64, 12, 12)),
+        "digits": torch_trace(digits(), digit()),
+    }
+    for name, trace in traces.items():
+        trace.save(folder / f"{name}.html", lang="en")
+    return {name: folder / f"{name}.html" for name in traces}
+
+
+def opened(open_page: Open, files: dict[str, Path], state: str, size: str, lang: str) -> Page:
+    name, link, presses = STATES[state]
+    width, height = SIZES[size]
+    fragment = f"#v=1&lang={lang}" + (f"&{link}" if link else "")
+    page = open_page(files[name], fragment=fragment, viewport={"width": width, "height": height})
+    for selector in presses:
+        page.locator(selector).first.click()
+    page.mouse.move(0, 0)
+    return page
+
+
+POINTS = r"""selector => [...document.querySelectorAll(selector)].flatMap(table => {
+  const rows = [...table.rows];
+  return rows[0] ? [...rows[0].cells].map((_, c) => rows.flatMap(row => {
+    const text = row.cells[c] && row.cells[c].firstChild;
+    if (!text || text.nodeType !== 3 || !/^−?\d+(\.\d+)?$/.test(text.data)) return [];
+    const range = document.createRange();
+    const at = text.data.indexOf(".");
+    range.setStart(text, 0);
+    range.setEnd(text, at < 0 ? text.data.length : at);
+    return [range.getBoundingClientRect().right];
+  })) : [];
+})"""
+"""Where the whole part of each number ends, column by column."""
+
+SUMS = r"""() => [...document.querySelectorAll(".sum[data-address]")].flatMap(sum => {
+  const text = sum.firstChild;
+  if (!/^−?\d+(\.\d+)?$/.test(text.data)) return [];
+  const range = document.createRange();
+  const at = text.data.indexOf(".");
+  range.setStart(text, 0);
+  range.setEnd(text, at < 0 ? text.data.length : at);
+  return [range.getBoundingClientRect().right];
+})"""
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_decimal_points_stand_below_each_other(
+    open_page: Open, files: dict[str, Path], state: str
+) -> None:
+    page = opened(open_page, files, state, "laptop", "en")
+    for width, height in (SIZES["laptop"], SIZES["phone"]):
+        page.set_viewport_size({"width": width, "height": height})
+        for column in page.evaluate(POINTS, ".grid"):
+            assert not column or max(column) - min(column) < 1.5, column
+        sums = page.evaluate(SUMS)
+        assert not sums or max(sums) - min(sums) < 1.5, sums
+
+
+def test_the_measure_of_decimal_points_notices_a_shift(
+    open_page: Open, files: dict[str, Path]
+) -> None:
+    page = opened(open_page, files, "first view", "laptop", "en")
+    cell = page.locator(".products td").first
+    cell.evaluate("e => { e.style.paddingRight = '0px'; }")
+    columns = page.evaluate(POINTS, ".products")
+    assert any(column and max(column) - min(column) > 1.5 for column in columns)
+
+
+CUT = """() => {
+  const found = [];
+  const width = document.documentElement.clientWidth;
+  for (const e of document.querySelectorAll(".convtrace *")) {
+    if (e.closest(".visually-hidden, pre, svg") || e.matches(".visually-hidden")) continue;
+    const box = e.getBoundingClientRect();
+    if (box.width && (box.right > width + 1 || box.left < -1)) found.push(["beside", e.outerHTML]);
+    const style = getComputedStyle(e);
+    const hides = style.overflowX !== "visible" && !e.matches("select, input");
+    if (hides && e.scrollWidth > e.clientWidth + 1) {
+      found.push(["cut off", e.outerHTML]);
+    }
+  }
+  const controls = [...document.querySelectorAll("button, select, input, summary")]
+    .filter(e => !e.closest(".visually-hidden, .stepper, .plane, .editor"))
+    .filter(e => !e.matches(".visually-hidden") && e.getClientRects().length);
+  const boxes = controls.map(e => e.getBoundingClientRect());
+  boxes.forEach((a, n) => boxes.slice(n + 1).forEach((b, m) => {
+    const apart = Math.max(a.left - b.right, b.left - a.right, a.top - b.bottom, b.top - a.bottom);
+    if (apart < 2) found.push(["touching", controls[n].outerHTML, controls[n + 1 + m].outerHTML]);
+  }));
+  return found.map(all => all.map(text => text.slice(0, 120)).join(": "));
+}"""
+"""Elements that reach beyond the screen or are cut off, and controls that touch each other."""
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_nothing_is_cut_off_and_nothing_touches(
+    open_page: Open, files: dict[str, Path], state: str
+) -> None:
+    for lang in ("en", "ko"):
+        page = opened(open_page, files, state, "laptop", lang)
+        for width, height in SIZES.values():
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate(CUT) == [], (lang, width)
+
+
+def test_the_measure_of_cuts_notices_them(open_page: Open, files: dict[str, Path]) -> None:
+    page = opened(open_page, files, "first view", "laptop", "en")
+    page.evaluate("document.querySelector('.lines').style.width = '200px'")
+    assert any(found.startswith("cut off") for found in page.evaluate(CUT))
+    page.evaluate("document.querySelector('.bar-of-tools').style.gap = '0'")
+    assert any(found.startswith("touching") for found in page.evaluate(CUT))
+
+
+def test_the_first_view_answers_without_scrolling(open_page: Open, files: dict[str, Path]) -> None:
+    for size in ("phone", "laptop", "projector"):
+        page = opened(open_page, files, "first view", size, "en")
+        for selector in (".result", ".output td.selected"):
+            box = page.locator(selector).bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= SIZES[size][1], (size, selector)
+
+
+def test_every_row_of_a_grid_column_is_as_wide_as_in_the_other_channels(
+    open_page: Open, files: dict[str, Path]
+) -> None:
+    page = opened(open_page, files, "64 channels", "laptop", "en")
+    for role in ("input", "kernel", "products"):
+        lefts = page.locator(f".lines .grid.{role}").evaluate_all(
+            "all => all.map(e => Math.round(e.getBoundingClientRect().left))"
+        )
+        assert len(lefts) == 6
+        assert max(lefts) - min(lefts) <= 1, (role, lefts)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_paper_shows_all_of_it_in_black_on_white(
+    open_page: Open, files: dict[str, Path], state: str
+) -> None:
+    page = opened(open_page, files, state, "laptop", "en")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 with Chromium's usual margins
+    page.get_by_role("button", name="Dark").click()
+    page.emulate_media(media="print")
+    assert [found for found in page.evaluate(CUT) if not found.startswith("touching")] == []
+    ground = page.locator(".convtrace").first.evaluate("e => getComputedStyle(e).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    for selector in (".bar .switches", ".bar-of-tools", ".detail"):
+        assert not any(one.is_visible() for one in page.locator(selector).all())
