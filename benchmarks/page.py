@@ -1,7 +1,17 @@
 """The page in a browser, as ratios to a blank page in the same run.
 
-A blank page is a file with one button and a line of text that the button changes. Both are opened
-in turn, so that a ratio holds on a noisy machine.
+A blank page is a file with one button and a line of text that the button changes.
+
+- *First receipt*: from the start of the navigation to the first frame with something in it. Both
+  files are opened in turn.
+- *Choosing*: from a click, by the clock of the event itself, until the frame that shows what it did
+  is painted. The same real mouse button is pressed and released over both pages, which stay open
+  beside each other; one click here, one click there, so that a busy machine slows both. The mouse
+  arrives, and the button goes down, well before: what hovering does is over by then. A blank page
+  changes one text. Headless Chromium begins a frame as soon as one is needed, so neither page waits
+  for a screen.
+- *Idle*, *elements*, *dropped*: of our page alone.
+- *Server*: a ResNet-50 from `convtrace serve` (`served.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +30,7 @@ from rich.progress import Progress
 from torch import nn
 
 import convtrace as ct
+from benchmarks.served import served
 from convtrace.demo import DemoOptions, run_stack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,22 +44,31 @@ BLANK = """<!doctype html><meta charset="utf-8"><title>blank</title>
   document.querySelector("h1").textContent = String(Math.random()); };</script>
 """
 
-# Time from a click until the frame in which its effect is painted, in milliseconds. The message of
-# a channel is handled after the frame was painted.
-CLICK = """selector => new Promise(done => {
-  const cells = [...document.querySelectorAll(selector)];
+# Makes `painted` the time from the next click until the frame with its effect was painted, in
+# milliseconds. The message of a channel is handled after the frame was painted.
+ARM = """() => {
+  window.painted = new Promise(done => addEventListener("click", event => {
+    requestAnimationFrame(() => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => done(performance.now() - event.timeStamp);
+      port2.postMessage(0);
+    });
+  }, { capture: true, once: true }));
+}"""
+
+# A place in one of the elements, not in the one that is selected already.
+PLACE = """selector => {
+  const cells = [...document.querySelectorAll(selector)].filter(
+    cell => !cell.classList.contains("selected"));
   const cell = cells[Math.floor(Math.random() * cells.length)];
+  cell.scrollIntoView({ block: "nearest" });
   const box = cell.getBoundingClientRect();
-  const place = (low, size) => low + (0.05 + 0.9 * Math.random()) * size;
-  const start = performance.now();
-  cell.dispatchEvent(new MouseEvent("click", { bubbles: true,
-    clientX: place(box.left, box.width), clientY: place(box.top, box.height) }));
-  requestAnimationFrame(() => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => done(performance.now() - start);
-    port2.postMessage(0);
-  });
-})"""
+  const place = (low, size) => low + (0.1 + 0.8 * Math.random()) * size;
+  return [place(box.left, box.width), place(box.top, box.height)];
+}"""
+
+REST = 50
+"""Milliseconds between what the mouse does."""
 
 # Gaps between frames while a map is zoomed and panned, in milliseconds.
 PAN = """canvas => new Promise(done => {
@@ -118,12 +138,36 @@ def ready(browser: Browser, file: Path) -> float:
         )
 
 
-def clicks(browser: Browser, file: Path, selector: str, count: int = 60) -> list[float]:
-    """Milliseconds from a click to the painted frame, for clicks on random cells."""
+@contextmanager
+def clicking(browser: Browser, file: Path, selector: str) -> Iterator[Callable[[], float]]:
+    """Open a page; the function clicks somewhere and returns the milliseconds to the paint."""
     with opened(browser, file) as page:
-        for _ in range(5):
-            page.evaluate(CLICK, selector)
-        return [page.evaluate(CLICK, selector) for _ in range(count)]
+
+        def click() -> float:
+            page.mouse.move(*page.evaluate(PLACE, selector))
+            page.wait_for_timeout(REST)
+            page.mouse.down()
+            page.wait_for_timeout(REST)
+            page.evaluate(ARM)
+            page.mouse.up()
+            return page.evaluate("window.painted")
+
+        page.wait_for_timeout(500)
+        yield click
+
+
+def clicks(
+    browser: Browser, blank: Path, file: Path, selector: str, count: int = 100
+) -> tuple[list[float], list[float]]:
+    """Milliseconds from a click to the painted frame: of a blank page, and of ours, in turn."""
+    with (
+        clicking(browser, blank, "button") as plain,
+        clicking(browser, file, selector) as ours,
+    ):
+        for click in (plain, ours) * 5:
+            click()
+        pairs = [(plain(), ours()) for _ in range(count)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def busy(browser: Browser, file: Path, seconds: float = 3.0) -> float:
@@ -194,7 +238,7 @@ def measure(rounds: int = 7) -> list[Row]:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         pages = write_pages(Path(folder))
         blank = pages["blank"]
-        task = progress.add_task("page", total=6)
+        task = progress.add_task("page", total=7)
 
         def paint(file: Path) -> list[float]:
             return [first_paint(browser, file) for _ in range(3)]
@@ -207,9 +251,8 @@ def measure(rounds: int = 7) -> list[Row]:
             Row("ready", statistics.median(ratio(use, pages["demo"], blank, rounds)), None),
         ]
         progress.advance(task)
-        base = clicks(browser, blank, "button", 120)
         for name, selector in CELLS.items():
-            taken = clicks(browser, pages[name], selector, 120)
+            base, taken = clicks(browser, blank, pages[name], selector)
             rows.append(
                 Row(f"click.{name}", statistics.median(taken) / statistics.median(base), 3.0)
             )
@@ -221,6 +264,9 @@ def measure(rounds: int = 7) -> list[Row]:
         rows.append(Row("elements", most, 1500))
         progress.advance(task)
         rows.append(Row("dropped", dropped(browser, pages["large"]), 0.0))
+        progress.advance(task)
+        base = statistics.median(paint(blank))
+        rows.extend(Row(f"server.{key}", value, None) for key, value in served(browser, base))
         progress.advance(task)
         browser.close()
     return rows

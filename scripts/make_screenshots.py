@@ -108,7 +108,9 @@ def take(browser: Browser, shot: Shot, file: Path) -> bytes:
 def small(content: bytes) -> bytes:
     """Reduce the colours of a picture."""
     out = io.BytesIO()
-    reduced = Image.open(io.BytesIO(content)).convert("RGB").quantize(COLOURS, dither=0)
+    whole = Image.open(io.BytesIO(content)).convert("RGB")
+    # This way of choosing keeps rare colours, such as the green of one small square.
+    reduced = whole.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     reduced.save(out, "PNG", optimize=True)
     return out.getvalue()
 

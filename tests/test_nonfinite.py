@@ -285,3 +285,107 @@ def test_first_of_numbers_in_arrays() -> None:
     found = trace.first_nonfinite()
     assert found is not None
     assert str(found.address) == "input[0,0,0,1]"
+
+
+BACKWARD = {
+    "relu": torch.relu,
+    "gelu": nn.functional.gelu,
+    "silu": nn.functional.silu,
+    "tanh": torch.tanh,
+    "hardswish": nn.functional.hardswish,
+    "max_pool2d": lambda a: nn.functional.max_pool2d(a, 2),
+    "layer_norm": lambda a: nn.functional.layer_norm(a, (3,)),
+    "softmax": lambda a: torch.softmax(a, 1),
+    "product": lambda a: a * a,
+    "log": torch.log,
+    "reciprocal": torch.reciprocal,
+    "convolution": lambda a: nn.functional.conv2d(a, torch.ones(1, 2, 2, 2), padding=1),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, NAN) for name in BACKWARD),
+        *((name, INF) for name in ("gelu", "silu", "layer_norm", "product", "convolution")),
+        *((name, 3e38) for name in ("hardswish", "layer_norm")),
+    ],
+)
+def test_no_gradient_of_a_run_with_nan_or_infinity_is_accused(name: str, value: float) -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(1, 2, 2), torch.randn(1, 1, 4, 4)
+    x[0, 0, 1, 1] = value
+    trace = ct.trace(lambda x: BACKWARD[name](conv(x)).sum(), x, backward=True)
+    for step in (*trace.steps.values(), *trace.gradients.values()):
+        shape = torch.tensor(step.shape)
+        for index in {(0,) * len(shape), tuple((shape - 1).tolist()), tuple((shape // 2).tolist())}:
+            receipt = trace.why(step.name, index)
+            assert receipt.verdict != "mismatch", f"{receipt!r}"
+            assert receipt.text("en")
+
+
+def test_a_gradient_beside_a_nan_has_terms_of_its_own() -> None:
+    x = torch.tensor([[[1.0, NAN, 2.0]]])
+    conv = nn.Conv1d(1, 1, 1)
+    trace = ct.trace(lambda x: torch.tanh(conv(x)).sum(), x, backward=True)
+    beside, there = trace.why("conv.grad[0,0,0]"), trace.why("conv.grad[0,0,1]")
+    assert [str(term.source) for term in beside.terms] == ["tanh.grad[0,0,0]"]
+    assert beside.verdict in ("exact", "rounding")
+    assert there.verdict == "nonfinite"
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_a_query_that_may_look_at_nothing_gets_zero(floats: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, 1, 4, 8) for _ in range(3))
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    mask[2] = False
+    given = torch.zeros(4, 4).masked_fill(~mask, -INF) if floats else mask
+
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)
+        return nn.functional.scaled_dot_product_attention(x, key, value, attn_mask=given)
+
+    trace = ct.trace(model, query)
+    name = "scaled_dot_product_attention"
+    if trace.steps[name].status == "opaque":
+        pytest.skip("this version of PyTorch runs attention as several operators")
+    assert {trace.why(f"{name}[0,0,{row},0]").verdict for row in range(4)} <= {"exact", "rounding"}
+    split = trace.contributions(f"{name}[0,0,2,0]")
+    assert split.total == split.reported == 0
+
+
+def test_resampling_that_multiplies_infinity_by_zero_names_it() -> None:
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)
+        return nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+
+    x = torch.zeros(1, 1, 2, 2)
+    x[0, 0, 0, 1] = INF
+    trace = ct.trace(model, x)
+    name = next(step for step in trace.steps if step != "conv1d")
+    receipts = [trace.why(name, (0, 0, i, j)) for i in range(4) for j in range(4)]
+    assert {receipt.verdict for receipt in receipts} <= {"exact", "nonfinite"}
+    for receipt in receipts:
+        assert math.isnan(receipt.reported) <= bool(receipt.culprits)
+
+
+def test_a_glu_gate_far_below_zero_is_shut_in_float64_too() -> None:
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)
+        return nn.functional.glu(x)
+
+    x = torch.tensor([[1.0, 2.0, -800.0, -720.0]], dtype=torch.float64)
+    trace = ct.trace(model, x)
+    assert [trace.why(f"glu[0,{k}]").verdict for k in range(2)] == ["exact", "exact"]
+
+
+def test_an_overflow_inside_a_norm_is_no_wrong_result() -> None:
+    def model(x: Tensor) -> Tensor:
+        nn.functional.conv1d(ONE, ONE)
+        return nn.functional.layer_norm(x, (3,))
+
+    receipt = ct.trace(model, torch.tensor([[1.0, 3e38, -2.0]])).why("layer_norm[0,0]")
+    assert receipt.verdict == ("nonfinite" if math.isnan(receipt.reported) else "rounding")
+    if math.isnan(receipt.reported):
+        assert notes(receipt) == {"note.overflow"}

@@ -29,6 +29,7 @@ def certify(
     bias_address: Address | None = None,
     reporter: str = "torch",
     slack: float = 0.0,
+    met: float = 0.0,
 ) -> Receipt:
     """Add the terms of one number without error and compare with what was reported.
 
@@ -43,6 +44,8 @@ def certify(
         bias_address: Its address.
         reporter: Who returned the reported value.
         slack: What the framework may be off by besides adding, e.g. where it folds a scale.
+        met: Size of the largest number that it meets on the way, where that is none of the terms:
+            a square in a norm, say, which may overflow.
 
     Returns:
         The receipt, with its verdict.
@@ -60,7 +63,7 @@ def certify(
     inputs, weights, products = prepare(inputs, weights, None if whole else present)
     # Where nothing was observed, the exact sum stands in: there is nothing to compare it with.
     reported = None if isinstance(step.value, Unobserved) else step.value.item(index)
-    verdict = judge(_Terms(step, inputs, weights, products, present, bias, reported))
+    verdict = judge(_Terms(step, inputs, weights, products, present, bias, reported, met))
     if slack and verdict["verdict"] in ("rounding", "mismatch"):
         _allow(verdict, slack)
     return Receipt(
@@ -90,6 +93,7 @@ class _Terms(NamedTuple):
     present: NDArray[np.bool_]
     bias: Number | None
     reported: Number | None
+    met: float = 0.0
 
 
 def _allow(verdict: dict[str, Any], slack: float) -> None:
@@ -136,7 +140,7 @@ def _integers(
 
 
 def _judge_integers(terms: _Terms) -> dict[str, Any]:
-    step, _, _, products, _, bias, reported = terms
+    step, products, bias, reported = terms.step, terms.products, terms.bias, terms.reported
     exact = int(sum(products.ravel().tolist())) + int(bias.real if bias is not None else 0)
     returned = exact if reported is None else int(reported.real)
     residual = returned - exact
@@ -159,7 +163,7 @@ def _judge_integers(terms: _Terms) -> dict[str, Any]:
 
 
 def _judge_floats(terms: _Terms) -> dict[str, Any]:
-    step, inputs, weights, products, present, bias, reported = terms
+    step, inputs, weights, products, present, bias, reported, met = terms
     arithmetic = step.arithmetic or plain("float64")
     offset = None if bias is None else float(bias.real)
     returned = None if reported is None else float(reported.real)
@@ -178,7 +182,8 @@ def _judge_floats(terms: _Terms) -> dict[str, Any]:
     if returned is None:
         returned = rounded
     if not math.isfinite(returned):
-        return _judge_unexplained(total, returned, arithmetic.may_overflow(total.magnitude))
+        overflow = arithmetic.may_overflow(max(total.magnitude, met))
+        return _judge_unexplained(total, returned, overflow)
     # A summand passes through the sum of its own tap, one addition for each tap, and the bias.
     partials = int(present[:1].sum()) + 2
     bound = arithmetic.bound(
@@ -217,7 +222,7 @@ def _judge_complex(terms: _Terms) -> dict[str, Any]:
 
     (a + bi)(c + di) has the real part ac - bd and the imaginary part ad + bc.
     """
-    step, inputs, weights, _, present, bias, reported = terms
+    step, inputs, weights, _, present, bias, reported, met = terms
     halves: list[dict[str, Any]] = []
     for left, right, offset, returned in (
         (np.real(weights), -np.imag(weights), complex(bias or 0).real, _half(reported, "real")),
@@ -229,7 +234,7 @@ def _judge_complex(terms: _Terms) -> dict[str, Any]:
         half_bias = None if bias is None else offset
         halves.append(
             _judge_floats(
-                _Terms(step, values, factors, factors * values, both, half_bias, returned)
+                _Terms(step, values, factors, factors * values, both, half_bias, returned, met)
             )
         )
     real, imaginary = halves

@@ -220,4 +220,5 @@ def _add(row: list[Any]) -> Number:
     try:
         return math.fsum(row)
     except (OverflowError, ValueError):
-        return float(np.sum(np.array(row)))
+        with np.errstate(all="ignore"):
+            return float(np.sum(np.array(row)))

@@ -626,3 +626,21 @@ def test_weights_in_a_file_beside_the_model_are_read(tmp_path: Path) -> None:
     trace = ct.from_onnx(path, x)
     np.testing.assert_array_equal(trace.output, expected)
     assert_certified(trace.why("conv[0,7,3,3]"))
+
+
+def test_the_slope_of_a_swish_counts(tmp_path: Path) -> None:
+    build = Builder()
+    conv = build.conv("x", "c", 2, 1, 2, 2)
+    y = build.node("Swish", conv, name="swish", alpha=1.5)
+    x = np.random.default_rng(0).normal(size=(1, 1, 3, 3)).astype(np.float32)
+    path = save(build.model({"x": x}, y, version=24), tmp_path)
+    try:
+        trace = ct.from_onnx(path, {"x": x})
+    except ct.ModelError:
+        pytest.skip("this version of onnxruntime has no Swish")
+    assert trace.notes == ("unoptimised",)
+    made = trace.steps["c"].value.tensor().double()
+    right = made * torch.sigmoid(1.5 * made)
+    receipt = trace.why("swish[0,1,1,0]")
+    assert receipt.verdict in ("exact", "rounding")
+    assert receipt.exact == pytest.approx(float(right[0, 1, 1, 0]))

@@ -372,3 +372,25 @@ def test_progress_is_told() -> None:
     steps: list[int] = []
     ct.diff(FLIPPED, (X, W, B), on_step=lambda: steps.append(1), **SETTINGS)
     assert len(steps) > 3
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("order", ["out, in", "in, out"])
+def test_an_output_for_each_pair_of_channels_is_one_that_was_not_summed(
+    bias: bool, order: str
+) -> None:
+    right = layer(3, 4, (3, 3), (8, 7), bias=bias)
+    parts = [
+        [
+            F.conv2d(right.x[:, c : c + 1], right.weight[o : o + 1, c : c + 1])
+            + (right.bias[o] if bias else 0)
+            for c in range(3)
+        ]
+        for o in range(4)
+    ]
+    rows = parts if order == "out, in" else list(zip(*parts, strict=True))
+    mine = torch.cat([part for row in rows for part in row], 1)
+    report = ct.diff(mine, (right.x, right.weight, right.bias), **right.settings)
+    assert [cause.id for cause in report.causes] == ["channels.not_summed"]
+    assert report.causes[0].proved
+    assert "not summed" in report.text("en")

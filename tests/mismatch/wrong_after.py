@@ -164,6 +164,16 @@ def gamma_left_out() -> Question:
     return _with(right, norm, wrong)
 
 
+@case("microsoft/onnxruntime/issues/26584", "norm.scale_axis")
+def norm_folded_along_the_input_channels() -> Question:
+    right = layer(6, 6, padding=1)
+    _, norm = _folded()
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    bias = (right.bias - norm.running_mean) * scale + norm.bias
+    weight = right.weight * scale[None, :, None, None]
+    return _with(right, norm, right.run(weight=weight, bias=bias))
+
+
 @case("es-ude/elastic-ai.creator/pull/303", "activation.before_norm")
 def activation_before_the_norm() -> Question:
     right, norm = _folded()

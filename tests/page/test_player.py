@@ -85,6 +85,7 @@ def test_nothing_glides_where_motion_is_not_welcome(open_page: Open, file: Path)
     durations = {}
     for motion in ("reduce", "no-preference"):
         page = open_page(file, reduced_motion=motion)
+        page.get_by_role("button", name="Play").click()
         durations[motion] = page.locator(".grid td").first.evaluate(
             "e => getComputedStyle(e).transitionDuration"
         )

@@ -117,8 +117,12 @@ def test_channels_that_are_not_shown_are_summed(open_page: Open, tmp_path: Path)
     page = open_page(tmp_path / "page.html")
     page.get_by_text(TITLE).click()
     assert page.locator(".shares figure").count() == 4
-    rest = float(trace.contributions("conv2d[0,0,0,1]").inputs["input"][0, 4:].double().sum())
-    said = page.get_by_text("Showing 4 of 6 channels.").inner_text()
+    parts = trace.contributions("conv2d[0,0,0,1]").inputs["input"][0].double()
+    order = parts.abs().sum((1, 2)).argsort(descending=True)
+    rest = float(parts[order[4:]].sum())
+    captions = page.locator(".shares figcaption").all_inner_texts()
+    assert [int(caption.split()[2][:-1]) for caption in captions] == sorted(order[:4].tolist())
+    said = page.get_by_text("Showing the 4 of 6 channels").inner_text()
     shown = said.split("contribute ")[1].split(" ")[0]
     assert number(shown) == pytest.approx(rest, rel=1e-5)
 

@@ -78,7 +78,7 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
   const shown = signal(given);
   const practice = signal<Practice | null>(null);
   /** What is shown again after the exercises. */
-  let rest: { source: Source; address: string } | null = null;
+  let rest: { source: Source; address: string; trail: readonly string[] } | null = null;
   let closed: PlaygroundSource | null = null;
   const playground = computed(() => {
     const source = shown.value;
@@ -139,13 +139,13 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
   const exercise = (next: Practice | null): void =>
     batch(() => {
       if (next) {
-        rest ??= { source: shown.peek(), address: selected.peek() };
+        rest ??= { source: shown.peek(), address: selected.peek(), trail: trail.peek() };
         const { stack, address } = exerciseOf(next);
         shown.value = new PlaygroundSource(stack, false);
         go(address, []);
       } else if (rest) {
         shown.value = rest.source;
-        go(rest.address, []);
+        go(rest.address, rest.trail);
         rest = null;
       }
       practice.value = next;
@@ -170,7 +170,10 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
     say: (key, values) => say(page.messages, language.value, key, values),
     select: (address) => go(address, []),
     follow(address) {
-      if (address !== selected.value) go(address, [...trail.value, selected.value]);
+      if (address === selected.value) return;
+      // From one number to another of the same step is no way down.
+      const sideways = parseAddress(address)?.step === parseAddress(selected.value)?.step;
+      go(address, sideways ? trail.value : [...trail.value, selected.value]);
     },
     back: (n) => go(trail.value[n]!, trail.value.slice(0, n)),
     play,
@@ -181,7 +184,7 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
       const play = source instanceof PlaygroundSource && source.editable ? source : null;
       return {
         selected: rest ? rest.address : selected.value,
-        trail: trail.value,
+        trail: rest ? rest.trail : trail.value,
         lang: language.value,
         theme: chosenTheme.value,
         order: order.value,

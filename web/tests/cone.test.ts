@@ -80,6 +80,26 @@ test.each(STACKS)("fields and reaches of two layers bound what is read, place by
   }
 });
 
+test.each(["reflect", "replicate", "circular"] as const)("padding with copies is followed to what it copies: %s", (mode) => {
+  const layer = { ...plainLayer("conv1", 2, [2, 2]), mode, padding: [2, 1] };
+  const source = new PlaygroundSource(makeStack({ channels: 2, size: [4, 5], layers: [layer] }));
+  const { network } = source;
+  const readOf = (address: string): string[] => {
+    const at = address.indexOf("[");
+    const { sources } = source.receipt({ step: address.slice(0, at), index: place(address) });
+    return sources.flatMap((one) => (one?.startsWith("input[") ? [one] : one ? readOf(one) : []));
+  };
+  const users = new Map<string, number[][]>();
+  for (const index of positions(network.tensor("conv1")!.shape)) {
+    const reads = readOf(`conv1[${index.join(",")}]`);
+    expect(spanOf(cone(network, "conv1", index).get("input"))).toEqual(bounds(reads.map(place)));
+    for (const read of reads) users.set(read, [...(users.get(read) ?? []), index]);
+  }
+  for (const [read, found] of users) {
+    expect(spanOf(reach(network, "input", place(read)).get("conv1"))).toEqual(bounds(found));
+  }
+});
+
 const place = (address: string): number[] => address.slice(address.indexOf("[") + 1, -1).split(",").map(Number);
 
 function bounds(places: readonly number[][]): [number, number][] {

@@ -23,13 +23,16 @@ def is_onnx(model: str) -> bool:
     return model.lower().endswith(".onnx")
 
 
-def run_onnx(text: str, inputs: Sequence[Loaded]) -> tuple[Trace, list[Loaded]]:
+def run_onnx(
+    text: str, inputs: Sequence[Loaded], *, turn: bool = False
+) -> tuple[Trace, list[Loaded]]:
     """Run an ONNX file.
 
     Args:
         text: Its name.
         inputs: What it is run on, in the order of the file's inputs. Floating-point numbers are
             brought to the types that the file declares.
+        turn: Whether inputs are given with channels last where the file takes them only so.
 
     Returns:
         The run, and the inputs as they were given to it, with remarks.
@@ -49,6 +52,13 @@ def run_onnx(text: str, inputs: Sequence[Loaded]) -> tuple[Trace, list[Loaded]]:
         raise _wrong_number(text, len(inputs), expected, needed)
     wanted = expected if len(inputs) > len(needed) else needed
     fitted = [_fit(loaded, one.dtype) for loaded, one in zip(inputs, wanted, strict=False)]
+    if turn:
+        from convtrace.mismatch.networks.runs import as_expected
+
+        fitted = [
+            replace(loaded, tensor=as_expected(loaded.tensor, one.shape))
+            for loaded, one in zip(fitted, wanted, strict=False)
+        ]
     arrays = {one.name: loaded.tensor for one, loaded in zip(wanted, fitted, strict=False)}
     return from_onnx(path, arrays), fitted
 

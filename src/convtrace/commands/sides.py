@@ -111,7 +111,7 @@ def run_side(text: str, given: Given, inputs: Sequence[Loaded], weights: str | N
     if kind == "onnx":
         from convtrace.commands.onnx_model import run_onnx
 
-        made, fitted = run_onnx(text, inputs)
+        made, fitted = run_onnx(text, inputs, turn=True)
         return Side(made, tuple(note for loaded in fitted for note in loaded.notes))
     return _run_model(text, given, inputs, weights)
 

@@ -62,6 +62,11 @@ def _hard_sigmoid(call: Call) -> Form:
     )
 
 
+def _swish(call: Call) -> Form:
+    alpha = call.get("alpha", 1.0)
+    return _unary("silu", {"alpha": alpha}, call, lambda z: z * torch.sigmoid(alpha * z))
+
+
 def _gelu(call: Call) -> Form:
     approximate = call.get("approximate", "none")
     return _unary(
@@ -160,7 +165,7 @@ POINTWISE: Mapping[str, Translator] = MappingProxyType(
         "HardSwish": _plain("hardswish", functional.hardswish),
         "Softplus": _plain("softplus", lambda z: torch.logaddexp(z, torch.zeros_like(z))),
         "Mish": _plain("mish", functional.mish),
-        "Swish": _plain("silu", functional.silu),
+        "Swish": _swish,
         "Erf": _plain("erf", torch.erf),
         "Exp": _plain("exp", torch.exp),
         "Sqrt": _plain("sqrt", torch.sqrt),

@@ -19,7 +19,8 @@ from typing import Any
 
 from convtrace.frontends.torch_backward import BackwardRecorder, Key, NodeRun, begins
 from convtrace.frontends.torch_drafts import Draft, plain_arithmetic
-from convtrace.frontends.torch_record import FunctionCall, Held, ModuleCall
+from convtrace.frontends.torch_nodes import FOLDED, ends_of_writes, steps_of_nodes
+from convtrace.frontends.torch_record import Held, ModuleCall
 from convtrace.frontends.torch_replay import Replay
 from convtrace.frontends.torch_through import Through, through_view, through_write
 
@@ -29,11 +30,8 @@ _READS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """By kind of the forward step and operand: what its gradient is made of, besides a gradient."""
 
-_FOLDED = frozenset({"convolution", "linear", "pad", "write"})
-"""Kinds of steps that may be several operators, and so several nodes."""
-
-_WRITE, _VIEW = "CopySlices", "AsStridedBackward0"
-"""What PyTorch calls a write into a slice, and a view of a tensor that was written to."""
+_VIEW = "AsStridedBackward0"
+"""What PyTorch calls a view of a tensor that was written to."""
 
 
 @dataclass(eq=False, slots=True)
@@ -84,8 +82,8 @@ class Gradients:
         self._made_at: dict[int, list[Held]] = {}
         for (node, _), held in sorted(self._forward.items(), key=_key):
             self._made_at.setdefault(node, []).append(held)
-        self._steps = self._steps_of_nodes(recorder)
-        self._ends = self._ends_of_writes(recorder)
+        self._steps = steps_of_nodes(recorder, self._by_output, self._made_by)
+        self._ends = ends_of_writes(recorder, self._steps)
         self._waiting: dict[Key, list[_Part]] = {}
         self._arrived: dict[int, Held] = {}
         self._claimed: set[int] = set()
@@ -93,40 +91,6 @@ class Gradients:
             self._visit(run)
         for key, parts in self._waiting.items():
             self._stop(key, parts, len(recorder.records))
-
-    def _steps_of_nodes(self, recorder: BackwardRecorder) -> dict[int, Draft]:
-        """Find the step of the forward run whose derivative each node is."""
-        found: dict[int, Draft] = {}
-        calls: dict[int, FunctionCall | None] = {**recorder.calls_of}
-        for (node, _), held in sorted(self._forward.items(), key=_key):
-            if id(held) in self._by_output and node not in self._leaves:
-                found.setdefault(node, self._by_output[id(held)])
-            maker = self._made_by.get(id(held))
-            calls[node] = maker.function_call if maker else None
-        for node, call in calls.items():
-            step = self._by_output.get(id(call.result)) if call is not None else None
-            if node not in found and step is not None and step.kind in _FOLDED:
-                found[node] = step
-        for node in recorder.formulas:
-            found.pop(node, None)
-        names = {run.node: run.name for run in recorder.runs}
-        for run in recorder.runs:  # writes one after another, with nothing read in between
-            step = found.get(run.node)
-            if step is not None and step.kind == "write":
-                for key, _ in run.sent:
-                    if names.get(key[0]) == _WRITE and key not in self._forward:
-                        found[key[0]] = step
-        return found
-
-    def _ends_of_writes(self, recorder: BackwardRecorder) -> dict[int, list[Held]]:
-        """List the tensors that the gradient of each write went to, by `id` of its step."""
-        found: dict[int, list[Held]] = {}
-        for run in recorder.runs:
-            step = self._steps.get(run.node)
-            if step is not None and step.kind == "write":
-                targets = (self._forward.get(key) for key, _ in run.sent)
-                found.setdefault(id(step), []).extend(held for held in targets if held)
-        return found
 
     # What arrives at a node ----------------------------------------------------------------------
 
@@ -137,7 +101,7 @@ class Gradients:
         for output, gradient in enumerate(run.arrived):
             key = (run.node, output)
             target = self._forward.get(key)
-            inside = step is not None and step.kind in _FOLDED and target is not step.output
+            inside = step is not None and step.kind in FOLDED and target is not step.output
             if gradient is None or inside or self._is_copied_input(key):
                 continue
             own = self._arrive(key, gradient, run.turn)
@@ -265,7 +229,7 @@ class Gradients:
                 operands = {"gradient": gradient} if gradient is not None else operands
                 operands |= through.operands
         elif step is not None and role is not None and step.replay is not None:
-            steps = [step] if step.kind in _FOLDED else self._outputs(run.node)
+            steps = [step] if step.kind in FOLDED else self._outputs(run.node)
             kind, attributes = f"{step.kind}_gradient", {**step.attributes, "of": role}
             operands = _numbered([self._arrived[id(one.output)] for one in steps]) | step.operands
             replay = _replay(steps)

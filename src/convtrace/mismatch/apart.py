@@ -34,9 +34,7 @@ def apart(base: Setup, explanations: Sequence[Changes]) -> Apart | None:
     """
     best: tuple[int, Setup, list[Array], Array, bool] | None = None
     for setup, own in _inputs(base):
-        if base.weight.size > LARGE and not _tells(
-            setup, explanations, best[0] if best else 1
-        ):
+        if base.weight.size > LARGE and not _tells(setup, explanations, best[0] if best else 1):
             continue
         outputs = [_output(setup, changes) for changes in explanations]
         if any(o is None for o in outputs):
@@ -106,7 +104,8 @@ def _output(setup: Setup, changes: Changes) -> Array | None:
 def _inputs(base: Setup) -> Iterator[tuple[Setup, bool]]:
     """Yield setups with small inputs; and whether the weights are the layer's own."""
     sizes = _smallest(base)
-    for more in (0, 1, 2):
+    margins = (0, 1, 2) if base.weight.size <= LARGE else (2,)
+    for more in margins:
         shape = (1, base.channels_in, *(s + more for s in sizes))
         for x in _numbers(shape):
             yield _with(base, x, base.weight, base.bias), True
@@ -114,7 +113,7 @@ def _inputs(base: Setup) -> Iterator[tuple[Setup, bool]]:
     yield _with(base, list(_numbers(shape))[-1], base.weight, base.bias), True
     counted = np.arange(1.0, base.weight.size + 1).reshape(base.weight.shape)
     bias = None if base.bias is None else np.arange(1.0, base.bias.size + 1)
-    for more in (0, 1, 2):
+    for more in margins:
         shape = (1, base.channels_in, *(s + more for s in sizes))
         for x in _numbers(shape):
             yield _with(base, x, counted, bias), False

@@ -14,8 +14,8 @@ from convtrace.mismatch.causes import candidates
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import linear_whole, whole
 from convtrace.mismatch.judging.elements import Compared, compared
-from convtrace.mismatch.judging.judgement import judged
 from convtrace.mismatch.judging.spread import MARGIN
+from convtrace.mismatch.judging.verdict import judged
 from convtrace.mismatch.naming import named
 from convtrace.mismatch.pattern import pattern
 from convtrace.mismatch.question.problem import Problem
@@ -56,9 +56,10 @@ def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
     found = _compared(problem, sums)
     report, wrong = judged(problem, sums, found)
     tick()
-    if report.verdict == "mismatch" and (
-        flushed := _flushed(problem, linear, wrong, found)
-    ) is not None:
+    if (
+        report.verdict == "mismatch"
+        and (flushed := _flushed(problem, linear, wrong, found)) is not None
+    ):
         return flushed
     if (shaken := _shaken(problem, report, found)) is not None:
         return shaken

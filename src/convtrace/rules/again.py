@@ -107,10 +107,13 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
         NoValueError: The step cannot be run again.
     """
     found = _tabulated(step, index) if step.table is not None else _derived(step, index)
+    if step.kind.startswith("upsample"):
+        found = _with_broken_neighbours(step, index, found)
     sources = tuple(Address(step.operands[role], place) for role, place, _ in found.terms)
     weights = [weight for _, _, weight in found.terms]
     values = [float(step.values[role].item(place).real) for role, place, _ in found.terms]
-    size = float(np.abs(np.array(weights) * np.array(values)).sum()) if weights else 0.0
+    with np.errstate(all="ignore"):
+        size = float(np.abs(np.array(weights) * np.array(values)).sum()) if weights else 0.0
     if step.kind.startswith(("upsample", "grid_sampler")):
         # Coefficients follow from coordinates, whose rounding grows with the size of the map.
         read = [value for role, value in step.values.items() if role != _FROZEN]
@@ -150,6 +153,24 @@ class _Found(NamedTuple):
 
     terms: list[tuple[str, tuple[int, ...], float]]
     number: float
+
+
+def _with_broken_neighbours(step: Step, index: tuple[int, ...], found: _Found) -> _Found:
+    """Add the NaN and infinities that resampling multiplies by 0, where that made NaN.
+
+    A sample that lies on a number needs no other one; PyTorch reads the neighbours all the same,
+    up to two places away, and 0 x infinity is NaN.
+    """
+    source = step.values["self"]
+    if not found.terms or not np.isnan(step.value.item(index)):
+        return found
+    places = np.array([place for _, place, _ in found.terms])
+    if not np.isfinite([source.item(place) for _, place, _ in found.terms]).all():
+        return found
+    first = np.maximum(places.min(0)[2:] - 2, 0)
+    box = source.box((*index[:2], *map(slice, first.tolist(), (places.max(0)[2:] + 3).tolist())))
+    broken = [(*index[:2], *map(int, at + first)) for at in np.argwhere(~np.isfinite(box))]
+    return found._replace(terms=[*found.terms, *(("self", place, 0.0) for place in broken)])
 
 
 def _tabulated(step: Step, index: tuple[int, ...]) -> _Found:

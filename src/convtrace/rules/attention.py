@@ -36,13 +36,19 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     q = query.box((*lead, row, everything)).astype(np.float64)
     k = key.box((*lead, everything, everything)).astype(np.float64)
     scale = _scale(step, len(q))
-    scores = k @ q * scale + _mask_row(step, lead, row, len(k))
-    shares = np.exp(scores - scores.max())
-    shares /= shares.sum()
+    with np.errstate(all="ignore"):
+        scores = k @ q * scale + _mask_row(step, lead, row, len(k))
+        shares = np.exp(scores - scores.max())
+        shares /= shares.sum()
+    if scores.max() == -math.inf and not np.isnan(step.value.item(index)):
+        shares = np.zeros(len(k))  # all is masked: some kernels give 0 then, others NaN
     inputs = value.box((*lead, everything, column)).astype(np.float64)
     # The framework rounds the scores; that changes every share by as much as them.
     unit = unit_of(step)
-    error = (len(q) + 4) * unit * float((np.abs(k) @ np.abs(q)).max()) * abs(scale) + 16 * unit
+    with np.errstate(all="ignore"):
+        largest = float((np.abs(k) @ np.abs(q)).max())
+        size = float(np.abs(shares * inputs).sum())
+    error = (len(q) + 4) * unit * largest * abs(scale) + 16 * unit
     return certify(
         step,
         index,
@@ -54,7 +60,7 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
             (None,) * len(inputs),
         ),
         reporter=reporter,
-        slack=2 * error * float(np.abs(shares * inputs).sum()),
+        slack=2 * error * size,
     )
 
 
@@ -74,7 +80,10 @@ def pull(run: Run, cotangent: torch.Tensor) -> Pulled:
     if run.step.attributes.get("is_causal"):
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(later, -math.inf)
-    return Pulled({"value": torch.softmax(scores, -1).transpose(-1, -2) @ cotangent})
+    shares = torch.softmax(scores, -1)
+    masked = (scores == -math.inf).all(-1, keepdim=True) & (run.output == 0).all(-1, keepdim=True)
+    shares = shares.masked_fill(masked, 0.0)
+    return Pulled({"value": shares.transpose(-1, -2) @ cotangent})
 
 
 def _scale(step: Step, size: int) -> float:

@@ -158,6 +158,8 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt | None:
             sources.append(Address(value.name, place))
             factors.append(factor)
             addresses.append(_factor(step, place))
+    if np.isnan(factors).any() and not np.isnan(step.value.item(index)):
+        return None  # PyTorch's formulas disagree at NaN: some compare, some multiply
     by_name = {value.name: value for value in _gradients(step)}
     values = [by_name[source.step].item(source.index) for source in sources]
     return certify(
@@ -169,7 +171,15 @@ def why(step: Step, index: tuple[int, ...], reporter: str) -> Receipt | None:
         layout=Listed(tuple(sources), tuple(addresses)),
         reporter=reporter,
         slack=_slack(step, np.array(factors), np.array(values)),
+        met=_squares(step) if "norm" in step.kind else 0.0,
     )
+
+
+def _squares(step: Step) -> float:
+    """Return the sum of the squares of the operand, which a norm computes on the way."""
+    value = step.values[step.attributes["of"]]
+    with np.errstate(all="ignore"):
+        return float((value.box((slice(None),) * len(value.shape)).astype(np.float64) ** 2).sum())
 
 
 def _gradients(step: Step) -> list[Value]:
@@ -217,10 +227,42 @@ def _derivatives(step: Step, index: tuple[int, ...]) -> list[torch.Tensor] | Non
             return [torch.zeros_like(y) for y in outputs(operands[of])]
         for way in (_column_backward, _column_alone):
             try:
-                return [column.detach().cpu() for column in way(outputs, operands[of], index)]
+                columns = [column.detach() for column in way(outputs, operands[of], index)]
+                if any(bool(column.isnan().any()) for column in columns):
+                    operands = {role: _tame(operand) for role, operand in operands.items()}
+                    tame = way(outputs, operands[of], index)
+                    columns = [
+                        _only_where(column, other.detach() != 0, index, operands[of])
+                        for column, other in zip(columns, tame, strict=True)
+                    ]
+                return [column.cpu() for column in columns]
             except (RuntimeError, ValueError):
                 continue  # PyTorch has no such derivative for this operator
     return None
+
+
+def _tame(operand: torch.Tensor) -> torch.Tensor:
+    """Return numbers of the same shape without NaN and infinity: which ones does not matter."""
+    import torch
+
+    if not operand.is_floating_point():
+        return operand
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(operand.shape, generator=generator, dtype=torch.float64).to(operand) + 0.5
+    return torch.where(operand.isfinite(), operand, drawn)
+
+
+def _only_where(
+    column: torch.Tensor, depends: torch.Tensor, index: tuple[int, ...], operand: torch.Tensor
+) -> torch.Tensor:
+    """Keep the NaN of a column where the output depends on the number that it is a column of.
+
+    NaN elsewhere is 0 x NaN: PyTorch multiplies the derivatives of all other numbers by 0.
+    """
+    depends = depends.clone()
+    if column.shape == operand.shape:
+        depends[index] = True
+    return column.masked_fill(column.isnan() & ~depends, 0.0)
 
 
 def _column_backward(
@@ -284,8 +326,10 @@ def _slack(step: Step, factors: Any, values: Any) -> float:
     if "norm" in step.kind:
         value = step.values[step.attributes["of"]]
         of = value.box((slice(None),) * len(value.shape)).astype(np.float64)
-        spread = float(of.std()) if of.size > 1 else 0.0
-        sizes = (sizes + sizes.max()) * (2 + float(np.abs(of).max()) / (spread or 1.0)) ** 2
+        of = of[np.isfinite(of)] if np.isfinite(of).any() else np.zeros(1)
+        with np.errstate(all="ignore"):
+            spread = float(of.std()) if of.size > 1 else 0.0
+            sizes = (sizes + sizes.max()) * (2 + float(np.abs(of).max()) / (spread or 1.0)) ** 2
     with np.errstate(all="ignore"):
         size = float((sizes * np.abs(values)).sum())
     return 16 * unit * size if np.isfinite(size) else 0.0

@@ -86,7 +86,8 @@ def why_glu(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     axis = step.attributes["dim"] % len(source.shape)
     half = source.shape[axis] // 2
     beside = (*index[:axis], index[axis] + half, *index[axis + 1 :])
-    gate = 1 / (1 + math.exp(-min(max(float(source.item(beside).real), -700.0), 700.0)))
+    with np.errstate(over="ignore"):  # far below zero the sigmoid is 0
+        gate = float(1 / (1 + np.exp(-np.float64(source.item(beside).real))))
     value = float(source.item(index).real)
     part: _Part = (Address(source.name, index), value, gate, None)
     return _receipt(step, index, [part], reporter, rounded=16)

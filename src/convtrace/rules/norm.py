@@ -124,7 +124,9 @@ def why_own_statistics(step: Step, index: tuple[int, ...], reporter: str) -> Rec
     source = step.values["input"]
     box, channel = _group_of(step, index)
     values = source.box(box).astype(np.float64)
-    mean, sigma = float(values.mean()), float(np.sqrt(values.var() + step.attributes["eps"]))
+    with np.errstate(all="ignore"):  # NaN and infinity go through
+        mean, variance = float(values.mean()), float(values.var())
+        sigma = float(np.sqrt(variance + step.attributes["eps"]))
     weight, bias = (
         float(step.values[role].item(channel).real) if role in step.values else default
         for role, default in (("weight", 1.0), ("bias", 0.0))
@@ -142,6 +144,7 @@ def why_own_statistics(step: Step, index: tuple[int, ...], reporter: str) -> Rec
         bias=bias - mean * scale,
         reporter=reporter,
         slack=8 * unit_of(step) * (size + abs(bias)),
+        met=(variance + mean * mean) * values.size,  # the sum of squares
     )
 
 

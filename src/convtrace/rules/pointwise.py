@@ -77,7 +77,8 @@ def why_gate(step: Step, index: tuple[int, ...], reporter: str) -> Receipt:
     if step.kind == "elu" and reporter == "onnxruntime":  # exp(z) - 1, which cancels
         size += abs(step.attributes["alpha"] * step.attributes["scale"])
     slack = 32 * unit_of(step) * size
-    return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack)
+    met = 8 * (abs(z) + abs(value))  # what is multiplied before it is divided: hardswish, say
+    return _listed(step, index, [(source, gate, None)], reporter, zero or None, slack, met=met)
 
 
 def _at_infinity(step: Step, index: tuple[int, ...], value: float, reporter: str) -> Receipt:
@@ -284,6 +285,7 @@ def _listed(
     slack: float = 0.0,
     *,
     present: bool = True,
+    met: float = 0.0,
 ) -> Receipt:
     places = [broadcast(index, value.shape) for value, _, _ in parts]
     inputs: list[Any] = [
@@ -305,4 +307,5 @@ def _listed(
         bias=bias,
         reporter=reporter,
         slack=slack,
+        met=met,
     )

@@ -266,6 +266,20 @@ def test_a_step_that_one_side_lacks_is_named(
     assert_judged(report)
 
 
+def test_a_norm_in_training_mode_is_named_and_not_called_missing(model: Small) -> None:
+    def use_the_batch(copied: Small) -> None:
+        norm = copied.block1.bn1
+        norm.track_running_stats = False
+        norm.running_mean = norm.running_var = None
+
+    mine = broken(model, use_the_batch)
+    report = compare(mine, model.eval(), inputs=(image(),))
+    assert report.first is not None
+    assert (report.first.reference, report.first.mine) == ("block1.bn1", "block1.bn1")
+    assert ids(report) == ["model.setting.training"]
+    assert report.causes[0].proved
+
+
 def test_a_missing_way_around_is_a_mismatch_where_it_ends(model: Small, reference: Trace) -> None:
     report = compare(traced(Port(model, "no way around").eval()), reference)
     assert report.verdict == "mismatch"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper
+from onnx_models import Builder
 from torch import nn
 from torch.nn import functional
 from two_networks import Small, image, small
 
 import convtrace as ct
 from convtrace.mismatch.networks.report import ModelReport
+from convtrace.mismatch.networks.runs import as_expected
 from convtrace.mismatch.networks.turned import channels_last, computing, first, last
 
 
@@ -128,3 +134,115 @@ def test_values_with_channels_last_are_found_by_their_transpositions(model: Smal
         plain = ct.trace(model, image())
     assert computing(turned, channels_last(turned)) > 10
     assert not channels_last(plain)
+
+
+# Files -------------------------------------------------------------------------------------------
+
+
+class Two(nn.Module):
+    """Two convolutions, a norm and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 6, 3, stride=2)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        return self.fc(torch.relu(self.second(x)).mean((2, 3)))
+
+
+def two() -> Two:
+    torch.manual_seed(4)
+    model = Two().eval()
+    model.norm.running_mean.normal_()
+    model.norm.running_var.uniform_(0.5, 2.0)
+    return model
+
+
+def channels_last_file(model: Two, folder: Path, *, flip: bool = False) -> Path:
+    """Write the network as exporters of TensorFlow do: NHWC, with a Transpose around each Conv."""
+    builder = Builder()
+
+    def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+        return tensor.detach().numpy()
+
+    def conv(x: str, layer: nn.Conv2d, name: str) -> str:
+        weight = layer.weight.flip(2, 3) if flip and name == "second" else layer.weight
+        parts = [builder.weight(f"{name}/kernel", array(weight))]
+        parts.append(builder.weight(f"{name}/bias", array(layer.bias)))
+        pads = [*map(int, layer.padding)] * 2
+        x = builder.node("Transpose", x, perm=[0, 3, 1, 2])
+        x = builder.node("Conv", x, *parts, pads=pads, strides=list(layer.stride))
+        return builder.node("Transpose", x, perm=[0, 2, 3, 1])
+
+    scale = model.norm.weight / (model.norm.running_var + model.norm.eps).sqrt()
+    shift = model.norm.bias - model.norm.running_mean * scale
+    x = conv("image", model.first, "first")
+    x = builder.node("Mul", x, builder.weight("scale", array(scale)))
+    x = builder.node("Relu", builder.node("Add", x, builder.weight("shift", array(shift))))
+    x = builder.node("Relu", conv(x, model.second, "second"))
+    x = builder.node("ReduceMean", x, builder.weight("axes", np.array([1, 2])), keepdims=0)
+    x = builder.node("MatMul", x, builder.weight("dense", array(model.fc.weight).T.copy()))
+    x = builder.node("Add", x, builder.weight("dense/bias", array(model.fc.bias)))
+    given = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [None, None, None, 3])
+    returned = [onnx.ValueInfoProto(name=x)]
+    graph = helper.make_graph(builder.nodes, "nhwc", [given], returned, builder.weights)
+    opset = [helper.make_opsetid("", 18)]
+    path = folder / "nhwc.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    return path
+
+
+def test_a_file_that_takes_channels_last_is_given_them_so(tmp_path: Path) -> None:
+    model, x = two(), torch.randn(1, 3, 9, 10)
+    with torch.no_grad():
+        report = ct.diff(str(channels_last_file(model, tmp_path)), ct.trace(model, x))
+    assert isinstance(report, ModelReport)
+    assert report.verdict == "rounding"
+    assert report.unaligned == ((), ())
+    assert [pair.reference for pair in report.pairs][:2] == ["first", "norm"]
+
+
+def test_a_flipped_kernel_of_a_file_with_channels_last_is_named(tmp_path: Path) -> None:
+    model, x = two(), torch.randn(1, 3, 9, 10)
+    with torch.no_grad():
+        report = ct.diff(str(channels_last_file(model, tmp_path, flip=True)), ct.trace(model, x))
+    assert isinstance(report, ModelReport)
+    assert report.first is not None
+    assert report.first.reference == "second"
+    assert [(cause.id, cause.proved) for cause in report.causes] == [("kernel.flipped", True)]
+
+
+def test_the_command_line_turns_the_input_of_a_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from convtrace.cli import main
+
+    channels_last_file(two(), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["diff", "nhwc.onnx", f"{__file__}:two", "--random", "1,3,9,10", "--lang", "ko"]
+    result = CliRunner().invoke(main, [*arguments, "--fail-on", "mismatch"])
+    assert result.exit_code == 0, result.output
+    assert "채널이 마지막 축에 있습니다(NHWC)" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "shape", "expected"),
+    [
+        ((1, 3, 8, 9), (None, None, None, 3), (1, 8, 9, 3)),
+        ((1, 3, 8, 9), (1, 3, 8, 9), (1, 3, 8, 9)),
+        ((1, 3, 8, 9), ("N", "C", "H", "W"), (1, 3, 8, 9)),
+        ((1, 3, 8, 9), (1, 4, 8, 9), (1, 3, 8, 9)),
+        ((1, 3), (None, None, None, 3), (1, 3)),
+    ],
+)
+def test_an_input_is_turned_only_where_it_fits_in_no_other_way(
+    given: tuple[int, ...], shape: tuple[Any, ...], expected: tuple[int, ...]
+) -> None:
+    assert as_expected(torch.zeros(given), shape).shape == expected
+    assert as_expected(np.zeros(given), shape).shape == expected

@@ -186,6 +186,32 @@ def test_tikz_of_a_map_compiles(tmp_path: Path) -> None:
     assert "total of all terms" in compiled(tikz_text(FIGURES["contributions"].scene()), tmp_path)
 
 
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_tikz_of_every_kind_of_figure_compiles(lang: str, tmp_path: Path) -> None:
+    """All in one document, one a page, since a compiler takes long to start."""
+    names = (
+        "receipt receipt_linear layer_transposed layer_large stack_holes window_three groups "
+        "scatter gather contributions"
+    ).split()
+    assert {FIGURES[name].figure for name in names} == {one.figure for one in FIGURES.values()}
+    if lang == "ko":
+        needs_korean()
+    scenes = [FIGURES[name].scene(lang) for name in names]
+    program = {"en": "pdflatex", "ko": "xelatex"}[lang]
+    font = "\\usepackage{fontspec}\\setmainfont{Noto Sans CJK KR}\\setsansfont{Noto Sans CJK KR}"
+    head = (
+        f"% {program}\n\\documentclass{{article}}{font if lang == 'ko' else ''}"
+        "\\usepackage[paperwidth=90cm,paperheight=90cm,margin=1cm]{geometry}"
+        "\\usepackage{tikz}\\pagestyle{empty}\\begin{document}\n"
+    )
+    pictures = "\n\\newpage\n".join(tikz_text(scene, document=False) for scene in scenes)
+    pages = compiled(f"{head}{pictures}\n\\end{{document}}\n", tmp_path).split("\f")
+    assert len(pages) == len(scenes) + 1
+    for page, scene in zip(pages, scenes, strict=False):
+        (headline,) = (label.text for label in scene.labels if label.role == "headline")
+        assert re.sub(r"[\s−_-]", "", headline) in re.sub(r"[\s−_-]", "", page)
+
+
 def test_a_name_that_is_markup_stays_a_name(tmp_path: Path) -> None:
     trace = hostile()
     address = f"{HOSTILE}[0,0,1,1]"

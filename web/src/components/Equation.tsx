@@ -51,9 +51,13 @@ export function Equation({ state, receipt, mask }: EquationProps) {
   const { channels, slides, rows } = layout;
   const single = isSingle(layout);
   const map = rows[0]!.input && isPlane(rows[0]!.input) ? `${MAP}px` : undefined;
+  const need = needOf(layout, scales);
   const heading = (key: string) => <div class="heading">{state.say(`page.heading.${key}`)}</div>;
   return (
-    <div class={`equation ${single ? "list" : "slides"}`} style={{ "--need": needOf(layout, scales), "--maps": map }}>
+    <div
+      class={`equation ${single ? "list" : "slides"} ${need > MOST_NEED ? "tall" : "wide"}`}
+      style={{ "--need": need, "--maps": map }}
+    >
       <div class="lines">
         <div class="row headings" aria-hidden="true">
           <div class="name" />
@@ -127,6 +131,8 @@ function scalesOf({ rows, receipt, rest, output }: Layout): Scales {
 
 /** Widths in letters' heights: of a digit, of the edges of a cell, and of names and signs together. */
 const [DIGIT, EDGES, REST] = [0.64, 0.95, 10];
+/** Width from which on a row is broken into several lines: its letters would become too small. */
+const MOST_NEED = 96;
 /** Narrowest cell, as the style sheet has it. */
 const CELL = 2.35;
 

@@ -8,6 +8,7 @@ import { sum } from "../exact";
 import { channelAxis, planeName } from "../naming";
 import { ABOUT, about, identify, marked, resolve, sumSign } from "../numbers";
 import { REPORTER } from "../playground";
+import { upTo } from "../places";
 import { receiptHere } from "../source";
 import type { State } from "../state";
 import { Tensor, sizeOf } from "../tensor";
@@ -133,7 +134,6 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
   const sample = parseAddress(receipt.address)!.index[0] ?? 0;
   const axis = channelAxis(network, name);
   const channels = axis < 0 ? 1 : shape[axis]!;
-  const shown = Math.min(channels, MOST_CHANNELS);
   const pixelOf = (key: string): number[] | null => {
     const text = key.startsWith(`${share.name}[`) ? parseAddress(`x${key.slice(share.name.length)}`) : null;
     return text && text.index;
@@ -142,13 +142,19 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
     const index = pixelOf(key);
     if (index) state.follow(addressText(name, index));
   };
+  const inner = sizeOf(shape.slice(axis + 1));
+  const channelOf = (n: number): number => (axis < 0 ? 0 : Math.floor(n / inner) % channels);
+  const parts = new Array<number>(channels).fill(0);
+  values.forEach((value, n) => (parts[channelOf(n)]! += Math.abs(value)));
+  const shown = upTo(channels).sort((a, b) => parts[b]! - parts[a]!).slice(0, MOST_CHANNELS).sort((a, b) => a - b);
+  const rest = sum([...values].filter((_, n) => !shown.includes(channelOf(n))));
   const top = values.reduce((most, value, n) => (Math.abs(value) > Math.abs(values[most]!) ? n : most), 0);
   const largest = Math.abs(values[top] ?? 0);
   const pointed = pixelOf(state.pointed.value ?? "");
   const looked = pointed ?? unravel(shape, top);
   return (
     <div class="planes">
-      {Array.from({ length: shown }, (_, channel) => {
+      {shown.map((channel) => {
         const index = shape.map((size, n) => (n === axis ? channel : n === 0 && axis > 0 ? Math.min(sample, size - 1) : 0));
         const drawn = planeOf(share, index, null, narrowEnough(false));
         const plane = planeName(state, name, index, isPlane(drawn) ? drawn.at.length : shape.length - 2);
@@ -200,8 +206,10 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
             share: signed(share.at(looked)!),
           })}
         </p>
-        {channels > shown && (
-          <p data-address={partKey(receipt.address, `${part}-rest`)}>{say("page.shares.rest", { shown, of: channels, rest: signed(restOf(values, shape, axis, shown)) })}</p>
+        {channels > shown.length && (
+          <p data-address={partKey(receipt.address, `${part}-rest`)}>
+            {say("page.shares.rest", { shown: shown.length, of: channels, rest: signed(rest) })}
+          </p>
         )}
       </div>
     </div>
@@ -226,10 +234,4 @@ function Legend({ largest, address }: { largest: number; address: string }) {
 function signed(value: Num): string {
   const shown = alone(value, false);
   return (shown.rounded ? ABOUT : "") + (Number(value) > 0 ? "+" : "") + shown.text;
-}
-
-/** What the channels that are not shown contribute together. */
-function restOf(values: Float64Array, shape: readonly number[], axis: number, shown: number): number {
-  const inner = sizeOf(shape.slice(axis + 1));
-  return sum([...values].filter((_, n) => Math.floor(n / inner) % shape[axis]! >= shown));
 }

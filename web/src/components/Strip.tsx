@@ -17,10 +17,11 @@ export function Strip({ state }: { state: State }) {
   const spans = useComputed(() => {
     const { network } = state.source;
     const at = parseAddress(state.selected.value);
-    if (!at || !network.tensor(at.step)) return { below: NONE, above: NONE };
-    return { below: cone(network, at.step, at.index), above: reach(network, at.step, at.index) };
+    const name = at && network.tensor(at.step)?.name;
+    if (!at || !name) return { below: NONE, above: NONE };
+    return { below: cone(network, name, at.index), above: reach(network, name, at.index) };
   });
-  const here = parseAddress(state.selected.value)?.step;
+  const here = network.tensor(parseAddress(state.selected.value)?.step ?? "")?.name;
   const tensors = [...network.tensors.values()].filter(
     ({ origin }) => origin === "step" || origin === "input",
   );
@@ -45,7 +46,7 @@ export function Strip({ state }: { state: State }) {
   }, [selected, state.source]);
   /** The layer under the pointer or the focus: the line below says in words what its picture shows. */
   const looked = useSignal<string | null>(null);
-  const said = tensors.find(({ name }) => name === looked.value) ?? farthest(tensors, here, spans.value);
+  const said = tensors.find(({ name }) => name === looked.value && name !== here) ?? farthest(tensors, here, spans.value);
   return (
     <nav class="strip" aria-label={say("page.layers")}>
       <ol>

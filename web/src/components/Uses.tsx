@@ -14,8 +14,10 @@ import { Grid } from "./Grid";
 import { Pager } from "./Pager";
 import { PlaneMap } from "./PlaneMap";
 
-/** Planes and uses that are shown of one step at once. */
+/** Planes that are shown of one step, and of all together, so that the page stays small. */
 const MOST_PLANES = 4;
+const ALL_PLANES = 8;
+/** Uses that are listed at once. */
 const MOST_ROWS = 8;
 
 export function Uses({ state, address }: { state: State; address: string }) {
@@ -25,10 +27,11 @@ export function Uses({ state, address }: { state: State; address: string }) {
   if (!at || !tensor) return null;
   const readers = network.readers(tensor.name);
   if (!readers.length) return <p class="note">{state.say("page.uses.none")}</p>;
+  const most = Math.min(Math.max(Math.floor(ALL_PLANES / readers.length), 1), MOST_PLANES);
   return (
     <div class="uses">
       {readers.map(({ step, role }) => (
-        <UsesIn key={`${step.name} ${role}`} state={state} name={tensor.name} index={at.index} step={step} role={role} />
+        <UsesIn key={`${step.name} ${role}`} state={state} name={tensor.name} index={at.index} step={step} role={role} most={most} />
       ))}
     </div>
   );
@@ -41,9 +44,11 @@ interface UsesInProps {
   index: readonly number[];
   step: Step;
   role: string;
+  /** Planes that are shown. */
+  most: number;
 }
 
-function UsesIn({ state, name: operand, index, step, role }: UsesInProps) {
+function UsesIn({ state, name: operand, index, step, role, most }: UsesInProps) {
   const { say, source } = state;
   void source.revision.value;
   const { name } = step;
@@ -59,7 +64,7 @@ function UsesIn({ state, name: operand, index, step, role }: UsesInProps) {
     const key = output.slice(0, rows).join();
     if (!planes.get(key)?.push(output)) planes.set(key, [output]);
   }
-  const shown = [...planes.values()].slice(0, MOST_PLANES);
+  const shown = [...planes.values()].slice(0, most);
   const count = outputs.length;
   return (
     <section class="used" aria-label={say("page.uses.in", { name })}>

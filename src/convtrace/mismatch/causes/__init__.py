@@ -54,6 +54,7 @@ FAMILIES: tuple[Family, ...] = (
     activation.fused,
     activation.changed,
     norm.folds,
+    norm.axes,
     norm.statistics,
     scaling.inputs,
     scaling.outputs,

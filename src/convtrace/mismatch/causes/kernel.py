@@ -84,16 +84,14 @@ def axes(setup: Setup) -> Iterator[Change]:
             continue
         if swapped == shape:
             yield turned("kernel.axes", permute(perm), cost, order=word, right="".join(letters))
+            continue  # a reshape is then a transposition
         if 1 in swapped and _squeezed(perm, shape):
             continue
         for stored in (True, False):
-            # Where both readings are the same, the second one adds nothing.
-            if not stored and tuple(np.argsort(perm)) == perm and swapped == shape:
-                continue
             yield turned(
                 "kernel.reshaped",
                 misread(perm, stored=stored),
-                cost + 0.1 * (swapped == shape) + 0.05 * (not stored),
+                cost + 0.05 * (not stored),
                 order=word,
                 right="".join(letters),
                 stored=stored,

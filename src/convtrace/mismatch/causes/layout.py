@@ -10,6 +10,7 @@ import numpy as np
 
 from convtrace.mismatch.causes.maps import (
     axis_names,
+    blanked,
     divisors,
     misread,
     only,
@@ -212,7 +213,7 @@ def _displaced(setup: Setup, names: tuple[str, ...]) -> Iterator[Change]:
                     outside = np.zeros((), dtype=np.bool_)
                     for axis, place in edge.items():
                         outside = outside | (sums.at[axis + 2] == place)
-                    return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude)
+                    return blanked(sums, outside)
 
                 moves = tuple(roll(axis + 2, -by) for axis in edge)
                 return s.but(stages=(*s.stages, Local(blank)), y_maps=(*s.y_maps, *moves))

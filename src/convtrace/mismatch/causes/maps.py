@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.setup import Map, Positions
+from convtrace.mismatch.computing.stages import Sums
 
 SPATIAL = {1: ("columns",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")}
 """Names of the spatial axes."""
@@ -115,6 +116,15 @@ def pitch(length: int) -> Map:
         return unravel((first + row * length + column) % math.prod(shape), shape)
 
     return step
+
+
+def blanked(sums: Sums, where: NDArray[np.bool_]) -> Sums:
+    """Return sums that are nothing in some places; nothing has no rounding."""
+    return sums.to(
+        np.where(where, 0.0, sums.values),
+        np.where(where, 0.0, sums.magnitude),
+        np.where(where, 0.0, sums.extra),
+    )
 
 
 def divisors(count: int) -> list[int]:

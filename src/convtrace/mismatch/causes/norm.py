@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.setup import Positions, Setup
 from convtrace.mismatch.computing.stages import Add, Affine, Local, Norm, Stage, Sums
 from convtrace.mismatch.search.change import Change
 
@@ -160,6 +160,33 @@ def _scale(norm: Norm) -> Array:
     return norm.gamma / np.sqrt(norm.var + norm.eps)
 
 
+def axes(setup: Setup) -> Iterator[Change]:
+    """A norm folded into the weights along their input channels, which are as many."""
+    stages = setup.stages
+    plain = all(isinstance(stage, (Add, Norm)) for stage in stages)
+    if _norm(setup) is None or not plain or setup.groups > 1:
+        return
+    if setup.terms != setup.channels_out or setup.channels_out == 1:
+        return
+    axis = 0 if setup.transposed else 1
+
+    def make(s: Setup) -> Setup | None:
+        norm = _norm(s)
+        if norm is None:
+            return None
+        scale, shift = _scale(norm), norm.beta - norm.mean * _scale(norm)
+        for stage in s.stages:
+            if isinstance(stage, Add):
+                shift = shift + stage.amounts * scale
+
+        def scaled(values: Array, index: Positions) -> Array:
+            return values * scale[index[axis]]
+
+        return s.but(w_ops=(*s.w_ops, scaled), stages=(Add(shift),))
+
+    yield Change("norm.scale_axis", "w", make, {}, 1.2, alone=True)
+
+
 def statistics(setup: Setup) -> Iterator[Change]:
     """The mean and variance of this very batch in place of the running ones."""
     right = _norm(setup)
@@ -202,9 +229,7 @@ def _by_channel(setup: Setup) -> bool:
     return plain and not setup.w_maps and not setup.w_ops
 
 
-def _moments(
-    before: Setup, over: str, less: int, channels: Array | None
-) -> tuple[Array, Array]:
+def _moments(before: Setup, over: str, less: int, channels: Array | None) -> tuple[Array, Array]:
     """Compute mean and variance of all channels of an output, or of some."""
     from convtrace.mismatch.computing.whole import grid, linear_whole
 

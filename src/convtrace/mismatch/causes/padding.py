@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.causes.maps import axis_names
+from convtrace.mismatch.causes.maps import axis_names, blanked
 from convtrace.mismatch.computing.setup import Setup
 from convtrace.mismatch.computing.stages import Local, Sums
 from convtrace.mismatch.search.change import Change
@@ -139,7 +139,7 @@ def borders(setup: Setup) -> Iterator[Change]:
                     first = place * s.stride[axis] - s.low[axis]
                     last = first + s.extent[axis] - 1
                     outside = outside | (first < 0) | (last >= s.x.shape[axis + 2])
-                return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude, sums.extra)
+                return blanked(sums, outside)
 
             stage = Local(blank)
             stages = (stage, *s.stages) if word == "bias" else (*s.stages, stage)
@@ -181,7 +181,7 @@ def _unpadded(word: str) -> Callable[[Setup], Setup]:
             for axis in range(setup.axes):
                 last = sums.at[axis + 2] * setup.stride[axis] + setup.extent[axis] - 1
                 outside = outside | (last >= setup.x.shape[axis + 2])
-            return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude)
+            return blanked(sums, outside)
 
         stage = Local(rest)
         stages = (stage, *setup.stages) if word == "bias" else (*setup.stages, stage)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.causes.maps import axis_names
+from convtrace.mismatch.causes.maps import axis_names, blanked
 from convtrace.mismatch.computing.setup import Setup
 from convtrace.mismatch.computing.stages import Local, Sums
 from convtrace.mismatch.search.change import Change
@@ -83,7 +83,7 @@ def _blank(width: int, axes: tuple[int, ...], word: str) -> Any:
             outside = np.zeros((), dtype=np.bool_)
             for axis in axes:
                 outside = outside | (sums.at[axis + 2] >= setup.size[axis] - width)
-            return sums.to(np.where(outside, 0.0, sums.values), sums.magnitude)
+            return blanked(sums, outside)
 
         found = Local(stage)
         stages = (found, *setup.stages) if word == "bias" else (*setup.stages, found)

@@ -114,13 +114,15 @@ class _Layer:
         return self.tail[-1] if self.tail else self.head
 
 
-def _layers_of(network: Network) -> list[_Layer]:
+def _layers_of(network: Network, other: Network) -> list[_Layer]:
     heads = [s for s in network.steps if s.kind in LAYERS and network.weights(s)]
     found: list[_Layer] = []
     for number, head in enumerate(heads):
         tail: list[Step] = []
         following = network.next(head)
         while following is not None and _is_affine(network, following):
+            if _is_in_training(other, network.names[following.name]):
+                break  # it stands for a step of its own there, and is compared with that
             tail.append(following)
             following = network.next(following)
         while following is not None and (tail[-1] if tail else head).name in network.inside:
@@ -140,8 +142,18 @@ def _is_affine(network: Network, step: Step) -> bool:
     return step.kind in ("add", "mul", "sub", "div") and bool(network.weights(step))
 
 
+def _is_in_training(network: Network, names: frozenset[str]) -> bool:
+    """Whether a step of one of these names is a norm that uses the data's own statistics."""
+    return any(
+        step.kind == "native_batch_norm"
+        and step.attributes.get("training", False)
+        and names & network.names[step.name]
+        for step in network.steps
+    )
+
+
 def _layers(mine: Network, reference: Network) -> Iterator[tuple[_Layer, _Layer, By]]:
-    theirs, ours = _layers_of(reference), _layers_of(mine)
+    theirs, ours = _layers_of(reference, mine), _layers_of(mine, reference)
     scored: list[tuple[float, By, int, int]] = []
     for i, r in enumerate(theirs):
         for j, m in enumerate(ours):

@@ -24,8 +24,8 @@ from convtrace.mismatch.networks.differences import (
     hybrid,
     norm_behind,
 )
-from convtrace.mismatch.networks.judge import Judged, Sides, recorded
 from convtrace.mismatch.networks.rerun import CannotRunError, evaluate
+from convtrace.mismatch.networks.verdict import Judged, Sides, recorded
 from convtrace.mismatch.report import Cause, Note, Report
 from convtrace.receipt import Receipt
 from convtrace.rules import rule_of

@@ -10,7 +10,6 @@ from convtrace.errors import UsageError
 from convtrace.mismatch.networks.align import Alignment, align, family
 from convtrace.mismatch.networks.blame import Blame, blame
 from convtrace.mismatch.networks.differences import differences
-from convtrace.mismatch.networks.judge import Judged, judge, sides_of
 from convtrace.mismatch.networks.network import Network
 from convtrace.mismatch.networks.report import ModelReport, Pair
 from convtrace.mismatch.networks.runs import (
@@ -21,6 +20,7 @@ from convtrace.mismatch.networks.runs import (
     trace_of,
     with_weights,
 )
+from convtrace.mismatch.networks.verdict import Judged, judge, sides_of
 from convtrace.mismatch.report import Note
 from convtrace.receipt import Verdict
 

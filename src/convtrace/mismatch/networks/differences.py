@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from convtrace.exact import FORMATS
 from convtrace.mismatch.networks.align import family
-from convtrace.mismatch.networks.judge import Sides
 from convtrace.mismatch.networks.network import LAYERS, Network
 from convtrace.mismatch.networks.rerun import wide
+from convtrace.mismatch.networks.verdict import Sides
 from convtrace.mismatch.report import Cause, Note
 from convtrace.step import Step, Value
 

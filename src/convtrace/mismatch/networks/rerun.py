@@ -48,12 +48,13 @@ class CannotRunError(NoValueError):
 
     Args:
         step: The step.
-        reason: Why not.
+        reason: What its operator said, in its own words; empty where there is none to run.
     """
 
-    def __init__(self, step: Step, reason: str) -> None:
-        super().__init__(f"{step.name} cannot be run again: {reason}")
-        self.reason = reason
+    def __init__(self, step: Step, reason: str = "") -> None:
+        said = f": {reason}" if reason else ""
+        super().__init__(f"{step.name} ({step.kind}) cannot be run again{said}")
+        self.kind, self.reason = step.kind, reason
 
 
 def evaluate(
@@ -103,7 +104,7 @@ def replay_of(step: Step) -> Replay:
         from convtrace.frontends.convolution_replay import replay_convolution
 
         return replay_convolution(step.attributes)
-    raise CannotRunError(step, f"{step.kind} cannot be run again")
+    raise CannotRunError(step)
 
 
 def again(step: Step, operands: Mapping[str, Wide], arithmetic: Arithmetic | None) -> Wide:
@@ -125,7 +126,7 @@ def again(step: Step, operands: Mapping[str, Wide], arithmetic: Arithmetic | Non
         value = replay(values)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         reason = str(error).split("\n")[0]
-        raise CannotRunError(step, f"{step.kind} cannot be run again ({reason})") from error
+        raise CannotRunError(step, reason) from error
     proved = all(operand.proved for operand in operands.values())
     if not value.is_floating_point():
         return Wide(value, proved=proved)

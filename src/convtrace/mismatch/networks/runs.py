@@ -12,7 +12,7 @@ from convtrace.errors import ShapeError, UsageError
 from convtrace.graph import Trace
 from convtrace.mismatch.networks.align import align_inputs
 from convtrace.mismatch.networks.network import Network
-from convtrace.mismatch.networks.turned import channels_last, computing, first
+from convtrace.mismatch.networks.turned import channels_last, computing, first, last
 from convtrace.mismatch.report import Note
 
 
@@ -127,13 +127,37 @@ def _trace_of_file(path: Path, inputs: Any, label: str) -> Trace:
     given = list(inputs)
     if not given:
         raise _no_inputs(label)
-    if len(given) == 1:
-        return from_onnx(path, given[0])
     from convtrace.frontends.onnx_file import load_model
     from convtrace.frontends.onnx_inputs import expected_inputs
 
-    expected = [one.name for one in expected_inputs(load_model(path))]
-    return from_onnx(path, dict(zip(expected, given, strict=False)))
+    expected = expected_inputs(load_model(path))
+    if len(given) == 1:
+        needed = [one for one in expected if not one.optional]
+        shape = needed[0].shape if len(needed) == 1 else None
+        return from_onnx(path, as_expected(given[0], shape))
+    pairs = zip(expected, given, strict=False)
+    return from_onnx(path, {one.name: as_expected(array, one.shape) for one, array in pairs})
+
+
+def as_expected(array: Any, shape: tuple[int | str | None, ...] | None) -> Any:
+    """Return an input with its channels last, if a file takes it so and only so.
+
+    Example:
+        >>> import numpy as np
+        >>> as_expected(np.zeros((1, 3, 8, 8)), (None, 8, 8, 3)).shape
+        (1, 8, 8, 3)
+    """
+    given = tuple(getattr(array, "shape", ()))
+    if shape is None or len(given) != len(shape) or len(shape) not in (4, 5):
+        return array
+    order = last(len(shape))
+    if _fits(given, shape) or not _fits(tuple(given[axis] for axis in order), shape):
+        return array
+    return array.permute(order) if hasattr(array, "permute") else array.transpose(order)
+
+
+def _fits(given: tuple[int, ...], shape: tuple[int | str | None, ...]) -> bool:
+    return all(not isinstance(n, int) or n == size for size, n in zip(given, shape, strict=True))
 
 
 def _trace_of_callable(thing: Any, inputs: Any, label: str, notes: list[Note]) -> Trace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,7 +69,7 @@ def ask(
     check_mode(mode)
     shapes = {role: tuple(array.shape) for role, array in data.items() if array is not None}
     label = found.name or function_name(
-        len(shapes["weight"]) - 2, bool(settings_given.get("transposed", False))
+        max(len(shapes["weight"]) - 2, 1), bool(settings_given.get("transposed", False))
     )
     settings, searched = guess(label, shapes, tuple(observed.shape), settings_given)
     label = found.name or function_name(len(shapes["weight"]) - 2, settings["transposed"])
@@ -112,7 +112,7 @@ def ask(
         stored=stored,
         explicit=arithmetic is not None,
         dtype=out,
-        notes=(*notes, *more),
+        notes=(*notes, *more, *_nonfinite(data)),
         found=searched,
         extra={"given": dict(settings_given)},
         **changes,
@@ -267,7 +267,7 @@ def _from_callable(function: Any, data: Given) -> tuple[Any, list[Note]]:
             raise NoValueError("mine returned None\n  It has to return its output.")
         if hasattr(found, "detach"):
             return found.detach().clone()
-        return np.array(found)
+        return _numbers(found)
 
     first, second = run(), run()
     notes: list[Note] = []
@@ -284,6 +284,32 @@ def _from_callable(function: Any, data: Given) -> tuple[Any, list[Note]]:
         words = {"count": int(differ.sum()), "of": int(one.size), "largest": largest}
         notes.append(("diff.note.nondeterministic", words))
     return first, notes
+
+
+def _numbers(found: Any) -> Any:
+    """Return what a callable returned as an array of numbers of its own.
+
+    Raises:
+        NoValueError: It is none.
+    """
+    try:
+        array = np.array(found)
+    except ValueError:
+        array = None
+    if array is None or (array.dtype.kind not in "fiubc" and str(array.dtype) not in FORMATS):
+        raise NoValueError(
+            f"mine returned no numbers, but {type(found).__name__}\n"
+            "  It has to return its output: an array, a tensor, or nested lists of equal lengths."
+        )
+    return array
+
+
+def _nonfinite(data: Given) -> Iterator[Note]:
+    """Say which operands hold NaN or infinity."""
+    for role, array in data.items():
+        count = 0 if array is None else int((~np.isfinite(floats(array))).sum())
+        if count:
+            yield "diff.note.operand_nonfinite", {"role": role, "count": count}
 
 
 def _shape_text(array: Any) -> str:

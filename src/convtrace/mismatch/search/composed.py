@@ -269,8 +269,9 @@ def _with_numbers(
     for change, changed in numbers:
         if (rank := slot(change)) == mine:
             continue
+        mine_first = (*setup.x_ops, *changed.x_ops[len(base.x_ops) :])
         found = values
-        for op in (*changed.x_ops, *more):
+        for op in (*changed.x_ops, *more) if rank < mine else mine_first:
             found = op(found, index)
         pair = (change, place) if rank < mine else (place, change)
         # Numbers may be changed before or after padding is laid around them.

@@ -42,7 +42,7 @@ class Evidence:
         """Whether a candidate takes most of the residual away, and not only allows for it."""
         if result.finite and self._squares is not None:
             before, around = self._squares
-            left = self._square(result.residual)
+            left = self._left(result)
             return left <= LEFT * before and (around == 0 or left <= around)
         before, left, observed = self.residual, result.residual, self.observed
         usable = self.wrong & np.isfinite(before) & np.isfinite(left) & np.isfinite(observed)
@@ -88,6 +88,17 @@ class Evidence:
         """Return the sum of the wrong elements."""
         rows = self._rows(numbers)
         return sum(float((row if wrong is None else row * wrong).sum()) for row, wrong in rows)
+
+    def _left(self, result: Compared) -> float:
+        """Return the sum of squares of what a candidate leaves of the wrong elements."""
+        wrong, start, total = self.wrong.reshape(-1), 0, 0.0
+        for block in result.blocks():
+            row = np.broadcast_to(block.residual, block.observed.shape).reshape(-1)
+            kept = row if self._all else row * wrong[start : start + row.size]
+            start += row.size
+            with np.errstate(all="ignore"):
+                total += float(np.einsum("i,i->", kept, kept))
+        return total
 
     def _square(self, numbers: Array, mean: float = 0.0) -> float:
         """Return the sum of squares of the wrong elements."""

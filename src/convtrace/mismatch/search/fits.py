@@ -236,7 +236,13 @@ def _padding_channels(search: Search) -> Iterator[Change]:
     found = _solve([*outside.T], target - search.base_sums[1].values)
     if found is None:
         return
-    values = np.array([simple(search, float(value))[0] for value in found])
+    rounds = tuple(simple(search, float(value))[0] for value in found)
+    for values in dict.fromkeys((rounds, tuple(float(value) for value in found))):
+        yield _padded(np.array(values), terms)
+
+
+def _padded(values: Array, terms: int) -> Change:
+    """Make the change that puts a value on the padding of each channel."""
 
     def make(setup: Setup) -> Setup:
         # What the padding adds is the sum over all taps without that over taps on the input.
@@ -252,7 +258,7 @@ def _padding_channels(search: Search) -> Iterator[Change]:
         return setup.but(stages=(Local(stage), *setup.stages))
 
     given = {"values": tuple(values.tolist())}
-    yield Change("padding.by_channel", "after", make, given, 1.5)
+    return Change("padding.by_channel", "after", make, given, 1.5)
 
 
 def _flat(sums: Sums) -> Positions:

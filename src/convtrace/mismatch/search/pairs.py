@@ -61,7 +61,7 @@ def promising(search: Search, candidates: Sequence[Change]) -> Iterator[Changes]
     search.tick()
     yield from _twice_after(search, after, finished)
     search.tick()
-    made = {side: list(_made(search, sides[side])) for side in ("x", "w", "y")}
+    made = {side: list(made_of(search, sides[side])) for side in ("x", "w", "y")}
     yield from of_outputs(search, made)
     search.tick()
     yield from of_weights(search, made["w"])
@@ -70,7 +70,7 @@ def promising(search: Search, candidates: Sequence[Change]) -> Iterator[Changes]
     search.tick()
 
 
-def _made(search: Search, changes: Sequence[Change]) -> Iterator[tuple[Change, Setup]]:
+def made_of(search: Search, changes: Sequence[Change]) -> Iterator[tuple[Change, Setup]]:
     """Yield changes with their setups.
 
     Where most elements are right, two changes of one side that each spoil these will hardly undo

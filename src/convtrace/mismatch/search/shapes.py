@@ -24,6 +24,7 @@ from convtrace.mismatch.report import Cause, Report
 from convtrace.mismatch.search.change import Change
 from convtrace.mismatch.search.sample import FIRST, SECOND, anywhere, positions
 from convtrace.mismatch.search.search import Judge, Search
+from convtrace.mismatch.search.unsummed import unsummed
 
 Array = NDArray[Any]
 
@@ -122,6 +123,11 @@ def misshapen(
     turned = _turned(problem, tick, diagnose)
     if turned is not None and len(turned.explanations[0]) == 1:
         return turned
+    for other in unsummed(problem):
+        if reproduces(other):
+            report = diagnose(other.but(extra={"settled": True}), tick)
+            cause = Cause("channels.not_summed", {"apart": True}, proved=True)
+            return replace(_without_elements(problem, report, ((cause,),)), worst=())
     for kept in (given, {}):
         for other in _alternatives(problem, kept):
             if reproduces(other):
@@ -220,7 +226,7 @@ def _with_one_more(problem: Problem, other: Problem, tick: Callable[[], None]) -
     found = search.verify(survivors)
     if not found:
         return None
-    from convtrace.mismatch.judging.judgement import judged
+    from convtrace.mismatch.judging.verdict import judged
 
     sums = whole(setup)
     right = compared(observed, sums, other.arithmetic, other.count, other.stored)
@@ -279,7 +285,7 @@ def _turned(
 def _unexplained(problem: Problem, observed: tuple[int, ...]) -> ShapeError:
     shapes = {role: tuple(array.shape) for role, array in problem.raw.items() if array is not None}
     axes = len(problem.modes)
-    near: list[tuple[int, str]] = []
+    near: dict[tuple[int, ...], tuple[int, str]] = {}
     for stride, padding, dilation in itertools.product(range(1, 5), range(5), range(1, 4)):
         try:
             _, shape = canonical(
@@ -296,13 +302,28 @@ def _unexplained(problem: Problem, observed: tuple[int, ...]) -> ShapeError:
         except ShapeError:
             continue
         far = sum(abs(a - b) for a, b in zip(shape[-axes:], observed[-axes:], strict=False))
-        near.append((far, f"stride {stride}, padding {padding}, dilation {dilation} give {shape}"))
-    near.sort(key=lambda pair: pair[0])
-    listed = "\n    ".join(text for _, text in near[:3])
+        text = f"stride {stride}, padding {padding}, dilation {dilation} give {shape}"
+        near.setdefault(shape, (far, text))
+    closest = sorted(near.values(), key=lambda pair: pair[0])
+    listed = "\n    ".join(text for _, text in closest[:3])
+    why = _beyond_settings(problem.shape, observed)
     return ShapeError(
         f"{problem.name}: no settings give this output\n"
         f"  mine       {observed}\n"
         f"  reference  {problem.shape}, from input {shapes['x']}, weight {shapes['weight']}\n"
+        f"{why}"
         f"  nearest:\n    {listed}\n"
         "  Check that this output belongs to these arrays, and its layout."
     )
+
+
+def _beyond_settings(expected: tuple[int, ...], observed: tuple[int, ...]) -> str:
+    """Say what of a shape no settings change."""
+    if len(observed) != len(expected):
+        return f"  It has {len(observed)} axes, and an output of this layer has {len(expected)}.\n"
+    found = [
+        f"{mine} {name} where the arrays make {right}"
+        for name, mine, right in zip(("samples", "channels"), observed, expected, strict=False)
+        if mine != right
+    ]
+    return f"  It has {' and '.join(found)}.\n" if found else ""

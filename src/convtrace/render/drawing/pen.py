@@ -53,6 +53,14 @@ class Pen:
         shapes = (label,) if text else ()
         return Block(width_of(text, size, bold=bold), height, shapes, height / 2)
 
+    def sign(self, sign: str) -> Block:
+        """Write `×` or `*` between pictures, the latter as large as the former, and as high."""
+        if sign != "*":
+            return self.text(sign, HEAD)
+        size = 1.5 * HEAD
+        label = Label(0, 1.05 * size, sign, size, self.theme.ink)
+        return Block(width_of(sign, size), LEADING * HEAD, (label,), LEADING * HEAD / 2)
+
     def quiet(self, text: str, size: float = SMALL, *, role: str = "") -> Block:
         """Write one line that explains."""
         return self.text(text, size, ink=self.theme.quiet, role=role)

@@ -69,4 +69,4 @@ def _rows(pen: Pen, panels: Panels, each: int) -> Block:
 
 
 def _sign(pen: Pen, sign: str, *, down: bool) -> Block:
-    return pen.arrow(18, down=down) if sign == ARROW else pen.text(sign)
+    return pen.arrow(18, down=down) if sign == ARROW else pen.sign(sign)

@@ -109,7 +109,7 @@ class _Parts:
 
     def picture(self) -> Block:
         """Draw inputs, kernels and outputs."""
-        return beside([self._inputs(), self.pen.text("*"), self._rows()], 12)
+        return beside([self._inputs(), self.pen.sign("*"), self._rows()], 12)
 
     def words(self, rest: Any) -> list[str]:
         """Say what the marks mean, and what was left out, which sums to `rest`."""
@@ -169,7 +169,7 @@ class _Parts:
         marks: list[Marks] = []
         for channel, _ in pairs:
             here = channel == layer.window.output_channel
-            fills = dict.fromkeys(self.kernel.places, theme.behind(theme.kernel)) if here else {}
+            fills = dict.fromkeys(layer.met(), theme.behind(theme.kernel)) if here else {}
             frames = [(first, last, theme.kernel, False)] if here else []
             marks.append(Marks(fills, frames, "kernel"))
         drawn = self._planes(self.kernel, written, marks, indexed=any(self.kernel.gaps))

@@ -93,6 +93,17 @@ class Layer:
         axes = [[t.source for t in taps if t.source is not None] for taps in self.window.taps]
         return [place_of(place) for place in product(*axes)]
 
+    def met(self) -> list[Place]:
+        """List the positions of the kernel that count: all, or those that meet an input number.
+
+        The kernel of a convolution covers its window as a whole, also where that is padding.
+        """
+        taps = [
+            [tap.kernel for tap in taps if not self.transposed or tap.source is not None]
+            for taps in self.window.taps
+        ]
+        return [place_of(place) for place in product(*taps)]
+
     def channel(self, channel: int) -> Layer:
         """Return the same layer at the same position of another output channel."""
         index = (*self.sample, channel, *self.window.output)

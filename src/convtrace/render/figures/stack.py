@@ -119,8 +119,13 @@ def stack_figure(trace: Trace, address: Address, pen: Pen) -> Block:
     words = [pen.say("figure.stack")]
     if any(_outside(panel) for panel in panels):
         words.append(pen.say("figure.stack_padding"))
-    if any(panel.holes for panel in panels):
+    holes = [panel for panel in panels if panel.holes]
+    largest = max(max(panel.plane) for panel in panels)
+    fine = [panel for panel in holes if min(_cell(panel, largest, pen)) < FINEST]
+    if len(fine) < len(holes):
         words.append(pen.say("figure.stack_holes"))
+    if fine:
+        words.append(pen.say("figure.stack_fine", names=", ".join(name(p.name) for p in fine)))
     if left_out:
         words.append(pen.say("figure.stack_left_out", count=left_out))
     return page(pen, f"{name(address)} = {value}", [], picture, words)
@@ -271,11 +276,8 @@ def _plane(
     """Draw one tensor as a plane; returns where the field lies on it, too."""
     theme = pen.theme
     rows, columns = panel.plane
-    most = SIDE if pen.room > NARROW else NARROW / 5
-    side = SMALLEST + (most - SMALLEST) * (max(rows, columns) / largest) ** 0.5
-    unit = side / max(rows, columns)
-    wide, tall = columns * unit, STRIP if len(panel.shape) == 3 else max(rows * unit, 2.0)
-    down = tall / rows
+    unit, down = _cell(panel, largest, pen)
+    wide, tall = columns * unit, rows * down
     field: tuple[float, float, float, float] | None = None
     if panel.span:
         low, high = panel.span[-1]
@@ -305,6 +307,15 @@ def _plane(
         field = (x + left, y + top, end + left, low_end + top)
     block = Block(left + right + 1, top + low_edge + 1, tuple(s.moved(left, top) for s in shapes))
     return block, field
+
+
+def _cell(panel: Panel, largest: int, pen: Pen) -> tuple[float, float]:
+    """Return width and height of one position of a tensor, in points."""
+    rows, columns = panel.plane
+    most = SIDE if pen.room > NARROW else NARROW / 5
+    side = SMALLEST + (most - SMALLEST) * (max(rows, columns) / largest) ** 0.5
+    unit = side / max(rows, columns)
+    return unit, (STRIP if len(panel.shape) == 3 else max(rows * unit, 2.0)) / rows
 
 
 def _field_shapes(

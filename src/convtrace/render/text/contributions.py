@@ -201,7 +201,7 @@ def parts_of(
         kind = "opaque" if key in split.opaque else "stop" if key in split.stops else "input"
         label = look.say(f"contributions.part.{kind}", step=name(key))
         used = int(np.count_nonzero(numbers))
-        note = look.say("contributions.part.used", used=used, count=numbers.size)
+        note = look.say("contributions.part.used", used=f"{used:,}", count=f"{numbers.size:,}")
         parts.append(Part(label, scale.show(amount), note))
     if split.biases:
         one = "_one" if len(split.biases) == 1 else ""

@@ -79,7 +79,8 @@ def _remarks(report: Report, look: Look) -> Iterator[Part]:
             look.say("diff.setting", name=key, value=_value(report.settings[key], look))
             for key in report.found
         )
-        yield "text", look.say("diff.settings", settings=listed)
+        known = report.explanations or report.verdict != "mismatch"
+        yield "text", look.say("diff.settings" if known else "diff.settings_shape", settings=listed)
 
 
 def _elements(report: Report, look: Look) -> Iterator[Part]:
@@ -129,6 +130,8 @@ def _causes(report: Report, look: Look) -> list[Part]:
         return _pattern(report.pattern, look)
     if len(found) == 1:
         proved = all(cause.proved for cause in found[0])
+        if found[0][0].id == "deterministic.not":
+            return [("text", look.say("diff.causes.seen")), ("item", cause_text(found[0][0], look))]
         key = "rounding" if rounding else "proved" if proved else "likely"
         if len(found[0]) > 1 and not rounding:
             key += "_pair"

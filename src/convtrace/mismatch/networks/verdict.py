@@ -172,7 +172,8 @@ def judge(sides: Sides, by: By, *, blurred: bool) -> Judged:
         elif blurred and judged.pair.verdict != "mismatch":
             judged = _by_both(judged)
     except CannotRunError as error:
-        note = ("diff_models.note.cannot_run", {"reason": error.reason})
+        words = {"kind": error.kind, "reason": error.reason}
+        note = ("diff_models.note.cannot_run" + "_because" * bool(error.reason), words)
         return Judged(_by_record(replace(pair, note=note), sides, blurred=blurred), sides)
     if judged is None:
         return Judged(replace(pair, note=("diff_models.note.not_fed", {})), sides)

@@ -48,7 +48,8 @@ def test_random_fractions_of_tiny_inputs_are_not_called_integers() -> None:
 
 def test_sums_that_were_truncated_are_called_integers() -> None:
     report = report_of((20 * F.conv2d(X, W)).trunc(), (20 * X, W), **PLAIN)
-    assert [cause.id for cause in report.causes] == ["output.integers"]
+    assert {cause.id for cause in report.causes} == {"output.integers"}
+    assert report.causes[0].parameters["how"] == "truncated"
 
 
 def test_a_bound_that_holds_the_whole_output_proves_nothing() -> None:
