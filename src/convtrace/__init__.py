@@ -13,7 +13,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as checkers know it; `typing` itself would take longer than all of this
 if TYPE_CHECKING:
-    from typing import Any
+    import typing
 
     from convtrace.address import Address as Address
     from convtrace.arithmetic import Arithmetic as Arithmetic
@@ -97,7 +97,7 @@ _HOMES: dict[str, str] = {
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     from importlib import import_module
 
     if name == "testing":

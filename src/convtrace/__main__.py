@@ -19,13 +19,14 @@ def main() -> None:
     A Ctrl-C while Python imports ends the program at once: nothing has been written yet, and a
     `KeyboardInterrupt` inside of an import can come out as an `ImportError`, or not at all.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:  # else somebody ignores it: nohup, a shell's `&`
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heard:  # else somebody ignores it: nohup, a shell's `&`
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     gc.set_threshold(100_000, 50, 50)  # a tenth of start-up went into looking for garbage
     from convtrace.cli import main as run
 
-    signal.signal(signal.SIGINT, handler)
+    if heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run()
     except KeyboardInterrupt:  # where the command line was not yet, or no longer, ready for it

@@ -155,13 +155,13 @@ def mutations() -> Iterator[tuple[str, bool]]:
     from convtrace.mismatch.judging import elements
     from convtrace.mismatch.search import search
 
-    def loose(*args: Any, **kwargs: Any) -> Any:
-        return 1e6 * original(*args, **kwargs)
+    def loose(function: Any) -> Any:
+        return lambda *args, **kwargs: 1e6 * function(*args, **kwargs)
 
-    original = elements.bounds
+    wide = {name: loose(getattr(elements, name)) for name in ("bounds", "typical")}
     diagnosis, causes = "convtrace.mismatch.diagnosis", "convtrace.mismatch.causes"
     breaks: list[tuple[str, Any]] = [
-        ("bounds a million times too wide", mock.patch.object(elements, "bounds", loose)),
+        ("bounds a million times too wide", mock.patch.multiple(elements, **wide)),
         ("no lower precision known", mock.patch(f"{diagnosis}.possible", _no_precision)),
         ("kernels never flipped", mock.patch(f"{causes}.kernel.reverse", return_value=_as_it_is)),
         ("no candidates", mock.patch(f"{diagnosis}.candidates", return_value=[])),

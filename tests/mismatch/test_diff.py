@@ -394,3 +394,48 @@ def test_an_output_for_each_pair_of_channels_is_one_that_was_not_summed(
     assert [cause.id for cause in report.causes] == ["channels.not_summed"]
     assert report.causes[0].proved
     assert "not summed" in report.text("en")
+
+
+def test_equal_numbers_everywhere_may_come_from_a_lower_precision() -> None:
+    x = 1000 + torch.arange(45.0).reshape(1, 1, 5, 9) / 50  # one number in bfloat16
+    weight = torch.full((1, 1, 1, 4), 3.0)
+    mine = F.conv2d(x.bfloat16().float(), weight)
+    assert (mine == mine[0, 0, 0, 0]).all()
+    report = ct.diff(mine, (x, weight), stride=1, padding=0)
+    assert report.verdict == "rounding"
+    assert report.causes
+
+
+def test_parts_of_a_sum_that_were_stored_in_half_precision_are_no_bug() -> None:
+    accused = 0
+    for seed in range(12):
+        x, weight = numbers(1, 8, 4, 4, seed=seed).half(), numbers(2, 8, 3, 3, seed=99).half()
+        first = F.conv2d(x[:, :4].float(), weight[:, :4].float()).half()
+        rest = F.conv2d(x[:, 4:].float(), weight[:, 4:].float()).half()
+        report = ct.diff(first + rest, (x, weight), stride=1, padding=0)
+        accused += report.verdict == "mismatch"
+    assert accused == 0
+
+
+def test_a_factor_and_a_shift_of_one_channel_prove_nothing_behind_a_norm() -> None:
+    right = layer(3, 1, (3, 3), (12, 11))
+    norm = nn.BatchNorm2d(1).eval()
+    with torch.no_grad():
+        norm.running_var.fill_(0.3)
+        wrong = norm(right.run()) * 0.7223 + 1.2802
+    report = ct.diff(wrong, (right.x, right.weight, right.bias), norm=norm, **right.settings)
+    assert report.verdict == "mismatch"
+    assert not any(cause.proved for cause in report.causes)
+
+
+def test_a_clip_at_255_is_a_relu_where_nothing_is_clipped() -> None:
+    right = layer()
+    given = (right.x, right.weight, right.bias)
+    report = ct.diff(right.run().relu(), given, **right.settings)
+    assert [cause.parameters["name"] for cause in report.causes] == ["relu", "relu6"]
+    report = ct.diff(
+        (200 * right.run()).clamp(0, 255),
+        (right.x, *(200 * a for a in given[1:])),
+        **right.settings,
+    )
+    assert [cause.parameters["name"] for cause in report.causes] == ["clip 0 255"]

@@ -100,3 +100,9 @@ def stride_and_bias() -> Question:
 def activation_missing_and_bias_twice() -> Question:
     right = layer()
     return right.ask(right.run(bias=2 * right.bias), activation="relu")
+
+
+@case("rodrigo2019/keras_yolo2/issues/19", "input.scaled", "bias.missing", together=True)
+def pixels_up_to_255_and_no_bias_in_a_wide_layer() -> Question:
+    right = layer(64, 32, (3, 3), (14, 14), n=1, padding=1)
+    return right.ask(right.run(x=right.x * 255, bias=None))

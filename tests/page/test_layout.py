@@ -171,6 +171,18 @@ def test_the_first_view_answers_without_scrolling(open_page: Open, files: dict[s
             assert box["y"] + box["height"] <= SIZES[size][1], (size, selector)
 
 
+def test_the_verdict_stands_beside_the_total_where_there_is_room(
+    open_page: Open, files: dict[str, Path]
+) -> None:
+    for size, beside in (("laptop", True), ("phone", False)):
+        page = opened(open_page, files, "first view", size, "en")
+        total, verdict = (page.locator(one).bounding_box() for one in (".result", ".certificate"))
+        assert total is not None
+        assert verdict is not None
+        assert (verdict["y"] < total["y"] + total["height"]) == beside
+        assert verdict["x"] < total["x"]
+
+
 def test_every_row_of_a_grid_column_is_as_wide_as_in_the_other_channels(
     open_page: Open, files: dict[str, Path]
 ) -> None:
@@ -196,3 +208,29 @@ def test_paper_shows_all_of_it_in_black_on_white(
     assert ground == "rgb(255, 255, 255)"
     for selector in (".bar .switches", ".bar-of-tools", ".detail"):
         assert not any(one.is_visible() for one in page.locator(selector).all())
+
+
+LIGHT = """canvas => {
+  const copy = Object.assign(document.createElement("canvas"), {width: 50, height: 50});
+  const pen = copy.getContext("2d", {willReadFrequently: true});
+  pen.drawImage(canvas, 0, 0, 50, 50);
+  const {data} = pen.getImageData(0, 0, 50, 50);
+  let sum = 0;
+  for (let n = 0; n < data.length; n += 4) sum += data[n] + data[n + 1] + data[n + 2];
+  return sum / (data.length / 4) / 3;
+}"""
+"""Mean lightness of a map, from 0 to 255."""
+
+
+def test_maps_of_a_dark_page_are_light_on_paper(open_page: Open, files: dict[str, Path]) -> None:
+    page = opened(open_page, files, "64 channels", "laptop", "en")
+    page.get_by_role("button", name="Dark").click()
+    canvas = page.locator(".plane.input canvas").first
+    page.wait_for_timeout(100)
+    assert canvas.evaluate(LIGHT) < 110
+    page.emulate_media(media="print")
+    page.wait_for_timeout(100)
+    assert canvas.evaluate(LIGHT) > 180
+    page.emulate_media(media="screen")
+    page.wait_for_timeout(100)
+    assert canvas.evaluate(LIGHT) < 110

@@ -103,7 +103,8 @@ def test_a_server_that_has_stopped_is_said(browser: Browser, trace: ct.Trace) ->
         server.stop()
         page.wait_for_timeout(500)
         page.locator('[data-address="2[0,0,20,30]"]').first.click()
-        expect(page.get_by_text("has stopped")).to_be_visible()
+        expect(page.get_by_text("The server has stopped.")).to_be_visible()
+        expect(page.get_by_text("run `convtrace serve` again")).to_be_visible()
 
 
 def test_only_what_is_looked_at_is_asked_for(browser: Browser, server: Server, trace: ct.Trace):

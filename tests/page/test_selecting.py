@@ -69,8 +69,9 @@ def test_a_number_shows_its_receipt(view: str, way: str, open_page: Open, tmp_pa
     expect(heading).not_to_contain_text(f"{start} ")
     shown = re.split(" [=≈] ", heading.inner_text())[0]
     assert shown == key.replace(f"{start}#share", "input")
-    trail = page.get_by_role("navigation", name="The way down to this number")
-    expect(trail.get_by_role("listitem").first).to_have_text(start)
+    if shown.partition("[")[0] != start.partition("[")[0]:
+        trail = page.get_by_role("navigation", name="The way down to this number")
+        expect(trail.get_by_role("listitem").first).to_have_text(start)
 
 
 def by_keyboard(page: Page, place: str) -> str:

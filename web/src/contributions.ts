@@ -10,7 +10,7 @@ import { lawOf, positions, sourceIndex, weightIndex, windowOf } from "./convolut
 import type { ReceiptDocument } from "./document";
 import { sum } from "./exact";
 import type { Network, Step } from "./network";
-import { type Tensor, sizeOf } from "./tensor";
+import { type Tensor, sizeOf, unravel } from "./tensor";
 
 export interface Split {
   /** By input: what each of its numbers contributes, row-major. */
@@ -131,13 +131,4 @@ function factorsOf(factors: Map<string, Float64Array>, tensor: Tensor): Float64A
 
 export function flat(shape: readonly number[], index: readonly number[]): number {
   return index.reduce((n, place, axis) => n * shape[axis]! + place, 0);
-}
-
-export function unravel(shape: readonly number[], n: number): number[] {
-  const index: number[] = new Array(shape.length);
-  for (let axis = shape.length - 1; axis >= 0; axis -= 1) {
-    index[axis] = n % shape[axis]!;
-    n = Math.floor(n / shape[axis]!);
-  }
-  return index;
 }

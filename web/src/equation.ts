@@ -4,7 +4,7 @@ import { type Law, type Window, lawOf, positions, windowOf } from "./convolution
 import type { Num, ReceiptDocument } from "./document";
 import { sum } from "./exact";
 import type { Network } from "./network";
-import { type Box, type Tensor, sizeOf } from "./tensor";
+import { type Box, type Tensor, sizeOf, unravel } from "./tensor";
 
 /** One cell of a grid. */
 export interface Cell {
@@ -146,7 +146,7 @@ function rowOf(receipt: ReceiptDocument, window: Window | null, place: number, c
   const missed = (n: number): boolean => receipt.sources[at(n)] === null;
   const input = window && inputOf(window, channel, cells);
   const part = (name: string) => (n: number): string =>
-    partKey(receipt.address, `${name}[${[place, ...unravel(n, kernel)].join(",")}]`);
+    partKey(receipt.address, `${name}[${[place, ...unravel(kernel, n)].join(",")}]`);
   const [product, factor] = [part("product"), part("factor")];
   return {
     place,
@@ -328,16 +328,6 @@ function layOut(shape: readonly number[], cell: (n: number) => Cell): Sheet {
     rows: range(rows).map((row) => range(columns).map((column) => cell(row * columns + column))),
     slice: shape.at(-2) ?? 1,
   };
-}
-
-/** Position of entry `n` of an array of this shape. */
-function unravel(n: number, shape: readonly number[]): number[] {
-  const place: number[] = [];
-  for (const size of [...shape].reverse()) {
-    place.unshift(n % size);
-    n = Math.floor(n / size);
-  }
-  return place;
 }
 
 export const isPlane = (drawn: Sheet | Plane): drawn is Plane => "tensor" in drawn;

@@ -1,10 +1,10 @@
 /** What lights up while a number is pointed at. */
 import { parseAddress } from "./address";
-import { unravel } from "./contributions";
 import { lawOf } from "./convolution";
 import type { ReceiptDocument } from "./document";
 import { partKey } from "./equation";
 import type { Network } from "./network";
+import { unravel } from "./tensor";
 import { outputsOf } from "./uses";
 
 /** What lights up while a number is pointed at: the numbers that it is multiplied with, and so on. */

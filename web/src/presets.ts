@@ -1,6 +1,6 @@
 /** Numbers to begin with: what the input and the kernels of the playground hold. No drawing. */
 import type { LayerSettings } from "./settings";
-import { sizeOf } from "./tensor";
+import { sizeOf, unravel } from "./tensor";
 
 export const INPUTS = ["counting", "one_hot", "edge", "digit", "random", "own"] as const;
 export type InputPreset = (typeof INPUTS)[number];
@@ -106,7 +106,7 @@ export function kernelNumbers(
       const [output, input] = layer.transposed ? [b, a] : [a, b];
       for (let n = 0; n < each; n += 1) {
         numbers[(a * second + b) * each + n] = weightAt(
-          preset, layer, [a % (first / layer.groups), b], output, input, place(n, kernel), next);
+          preset, layer, [a % (first / layer.groups), b], output, input, unravel(kernel, n), next);
       }
     }
   }
@@ -163,15 +163,6 @@ function binomial(n: number, k: number): number {
   let value = 1;
   for (let m = 1; m <= k; m += 1) value = (value * (n - m + 1)) / m;
   return value / 2 ** n;
-}
-
-function place(n: number, shape: readonly number[]): number[] {
-  const found: number[] = [];
-  for (let axis = shape.length - 1; axis >= 0; axis -= 1) {
-    found.unshift(n % shape[axis]!);
-    n = Math.floor(n / shape[axis]!);
-  }
-  return found;
 }
 
 /**

@@ -5,6 +5,7 @@ import { identify, marked, productSign, show, sumSign } from "./numbers";
 import { INPUTS } from "./presets";
 import { type LayerSettings, shapesOf } from "./settings";
 import { type Given, type Stack, untouched } from "./stack";
+import { unravel } from "./tensor";
 
 const MINUS = /−/g;
 
@@ -56,7 +57,7 @@ function inputLines(stack: Stack): string[] {
   const shape = input.shape.join(", ");
   if (input.preset === INPUTS[0] && edits.length <= 20) {
     const lines = [`input = torch.arange(${input.values.length}, dtype=torch.float32).reshape(${shape})`];
-    return [...lines, ...edits.map((place) => `input[${unravel(place, input.shape).join(", ")}] = ${python(input.values[place]!)}`)];
+    return [...lines, ...edits.map((place) => `input[${unravel(input.shape, place).join(", ")}] = ${python(input.values[place]!)}`)];
   }
   return [`input = torch.tensor(${nested(input.values, input.shape)}, dtype=torch.float32)`];
 }
@@ -84,9 +85,9 @@ function fillLines(name: string, given: Given): string[] {
 }
 
 /** Write numbers as nested lists, one row a line. */
-function nested(values: Float32Array, shape: readonly number[], at = 0, deep = 1): string {
+function nested(values: ArrayLike<Num>, shape: readonly number[], at = 0, deep = 1): string {
   const [size, ...rest] = shape as [number, ...number[]];
-  if (!rest.length) return `[${Array.from(values.subarray(at, at + size), python).join(", ")}]`;
+  if (!rest.length) return `[${Array.from({ length: size }, (_, n) => pythonNumber(values[at + n]!)).join(", ")}]`;
   const step = rest.reduce((total, one) => total * one, 1);
   const parts = Array.from({ length: size }, (_, n) => nested(values, rest, at + n * step, deep + 1));
   return `[${parts.join(`,\n${" ".repeat(deep)}`)}]`;
@@ -134,7 +135,7 @@ export function receiptScript(receipt: ReceiptDocument): string {
   const [channels, ...kernel] = receipt.shape;
   const shape = [channels!, ...kernel];
   const tensor = (values: readonly Num[]): string =>
-    `torch.tensor(${nestedNumbers(values, shape)}, dtype=torch.float64)`;
+    `torch.tensor(${nested(values, shape)}, dtype=torch.float64)`;
   const sum = kernel.length ? `.sum(dim=${JSON.stringify(kernel.map((_, n) => n + 1))})` : "";
   return [
     "import torch",
@@ -149,14 +150,6 @@ export function receiptScript(receipt: ReceiptDocument): string {
     "print(channel_sums.sum() + bias)",
     "",
   ].join("\n");
-}
-
-function nestedNumbers(values: readonly Num[], shape: readonly number[], at = 0, deep = 1): string {
-  const [size, ...rest] = shape as [number, ...number[]];
-  if (!rest.length) return `[${values.slice(at, at + size).map(pythonNumber).join(", ")}]`;
-  const step = rest.reduce((total, one) => total * one, 1);
-  const parts = Array.from({ length: size }, (_, n) => nestedNumbers(values, rest, at + n * step, deep + 1));
-  return `[${parts.join(`,\n${" ".repeat(deep)}`)}]`;
 }
 
 const pythonNumber = (value: Num): string => (typeof value === "string" ? value : python(value));
@@ -242,13 +235,4 @@ export function receiptJson(receipt: ReceiptDocument): string {
       ? Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity"
       : value;
   return `${JSON.stringify(receipt, (_, value: unknown) => plain(value), 1)}\n`;
-}
-
-function unravel(place: number, shape: readonly number[]): number[] {
-  const found: number[] = [];
-  for (let axis = shape.length - 1; axis >= 0; axis -= 1) {
-    found.unshift(place % shape[axis]!);
-    place = Math.floor(place / shape[axis]!);
-  }
-  return found;
 }

@@ -125,3 +125,13 @@ export function unpack(packed: PackedDocument): ArrayLike<number> {
   for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
   return new ARRAYS[packed.type as keyof typeof ARRAYS](bytes.buffer);
 }
+
+/** Position of number `n` of an array of this shape, counted row by row. */
+export function unravel(shape: readonly number[], n: number): number[] {
+  const index: number[] = new Array(shape.length);
+  for (let axis = shape.length - 1; axis >= 0; axis -= 1) {
+    index[axis] = n % shape[axis]!;
+    n = Math.floor(n / shape[axis]!);
+  }
+  return index;
+}

@@ -1,12 +1,12 @@
 /** What one step made of a number: which numbers used it, with which factor, and what it brought in. */
 import { addressText } from "./address";
-import { unravel } from "./contributions";
 import { lawOf, product } from "./convolution";
 import type { Num, ReceiptDocument } from "./document";
 import { partKey } from "./equation";
 import type { Network, Step } from "./network";
 import { chainOf, madeOf } from "./reading";
 import { type Source, receiptHere } from "./source";
+import { unravel } from "./tensor";
 
 /** A number, and its `data-address`. */
 interface Named {

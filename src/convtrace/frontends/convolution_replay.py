@@ -16,16 +16,17 @@ def replay_convolution(
 
     Args:
         attributes: Canonical attributes. Pads may be uneven, where PyTorch takes even ones only; of
-            a transposed convolution they crop the output unevenly.
+            a transposed convolution they crop the output unevenly. They are read when it runs:
+            what is put around a convolution may be added to them later.
     """
-    pads, transposed = attributes["padding"], attributes["transposed"]
-    none = [0] * len(pads)
-    uneven = any(low != high for low, high in pads)
-    crops = uneven and transposed
-    low = none if uneven else [low for low, _ in pads]
-    extras = none if crops else list(attributes["output_padding"])
 
     def replay(operands: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        pads, transposed = attributes["padding"], attributes["transposed"]
+        none = [0] * len(pads)
+        uneven = any(low != high for low, high in pads)
+        crops = uneven and transposed
+        low = none if uneven else [low for low, _ in pads]
+        extras = none if crops else list(attributes["output_padding"])
         x, bias = operands["input"], operands.get("bias")
         x = x if attributes["batched"] else x.unsqueeze(0)
         if uneven and not transposed:

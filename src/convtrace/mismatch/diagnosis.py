@@ -41,6 +41,9 @@ ENOUGH = 64
 FEW = 24
 """Elements of a long output that are looked at before all of them are."""
 
+BROAD = frozenset({"output.by_channel", "kernel.by_channel", "bias.other"})
+"""Fits with a number for each channel: two listed causes together may be what they fit."""
+
 
 def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
     """Judge an output, and name the cause where it is wrong."""
@@ -141,14 +144,20 @@ def explained(
     usable = wrong if right.finite else wrong & np.isfinite(problem.observed)
     observed = problem.observed.reshape(-1)
     same = np.count_nonzero(usable) > 1 and bool((observed == observed[0]).all())
-    if not usable.any() or same:
-        # NaN everywhere, or one number: what made it left no trace in it.
+    if not usable.any():
         return replace(report, pattern=pattern(problem.setup, right, wrong))
     search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual)
     listed = [c for c in candidates(problem.setup) if possible(problem, c)]
+    if same:  # one number everywhere: what made it left no trace in it, unless all was rounded
+        listed = [c for c in listed if c.id in ("precision.operands", "precision.result")]
     found = search.verify(search.singles(listed))
+    if same and not found:
+        return replace(report, pattern=pattern(problem.setup, right, wrong))
     # A fit can be all that a listed cause is and more, so that it is no rival of one.
-    found = found or search.verify(search.singles(fitted(search, right)))[:1]
+    fits = [] if found else search.verify(search.singles(fitted(search, right)))[:1]
+    if fits and fits[0].changes[0].id in BROAD and not problem.extra.get("shallow"):
+        found = search.verify(search.pairs(listed))
+    found = found or fits
     if found:
         return _named(problem, report, found, search)
     ran = fitting(problem, right)

@@ -80,9 +80,13 @@ def _proves(found: Found) -> bool:
     """Whether nothing but this function can have made the output.
 
     Where the reference has a norm, a factor and a shift for each channel are what any mistake in
-    that norm looks like, so that to have fitted them proves nothing.
+    that norm looks like, so that to have fitted them proves nothing. So are one factor and one
+    shift where there is but one channel.
     """
-    fits = any(change.id == "output.by_channel" for change in found.changes)
+    shapes = {"output.by_channel"}
+    if found.setup.channels_out == 1:
+        shapes |= {"output.shifted", "output.scaled"}
+    fits = any(change.id in shapes for change in found.changes)
     fits = fits and any(isinstance(stage, Norm) for stage in found.setup.stages)
     return found.tight and found.bits >= ENOUGH and not fits
 

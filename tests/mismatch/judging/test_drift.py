@@ -42,6 +42,7 @@ def test_an_output_that_is_millionths_too_large_is_a_mismatch(share: float) -> N
     assert report.causes[0].id in ("input.scaled", "output.scaled", "kernel.scaled")
     assert report.causes[0].parameters["factor"] == pytest.approx(1 + share, abs=1e-7)
     assert "is about " in report.text("en")
+    assert f"{1 + share:.6f}"[:7] in report.text("en")  # the factor is not cut to 1
     assert "반올림은 위아래로 고르게" in report.text("ko")
 
 

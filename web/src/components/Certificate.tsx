@@ -1,7 +1,7 @@
 /** The last word of a receipt: exact sum, what was returned, and what the difference means. */
 import type { ReceiptDocument } from "../document";
 import { about, identify, marked, resolve, show } from "../numbers";
-import { REPORTER } from "../playground";
+import { returnedKey } from "../script";
 import type { State } from "../state";
 import { isNarrow } from "../text";
 
@@ -14,13 +14,11 @@ export function Certificate({ state, receipt }: { state: State; receipt: Receipt
   const [exact, reported] = compared(receipt, narrow);
   const single = receipt.products.length === 1 && receipt.bias === null;
   const nothing = receipt.reporter === "exact" && verdict === "exact";
-  const reporters = ["torch", "onnxruntime", "observed"];
-  const reporter = reporters.includes(receipt.reporter) ? receipt.reporter : "other";
   const parts = [
     say(single ? "verdict.value" : "verdict.sum", { exact }),
     nothing
       ? say("verdict.alone")
-      : say(receipt.reporter === REPORTER ? "page.playground.returned" : `verdict.returned.${reporter}`, { value: reported, reporter: receipt.reporter }),
+      : say(returnedKey(receipt), { value: reported, reporter: receipt.reporter }),
   ];
   const sentences = nothing ? [] : explained(state, receipt, narrow);
   return (

@@ -59,7 +59,7 @@ interface ChannelsProps {
 function Channels({ state, name, index, axis, count }: ChannelsProps) {
   const here = index[axis]!;
   const go = (channel: number): void =>
-    state.select(addressText(name, index.map((place, n) => (n === axis ? channel : place))));
+    state.follow(addressText(name, index.map((place, n) => (n === axis ? channel : place))));
   return (
     <Pager
       state={state}

@@ -1,17 +1,17 @@
 /** The share of the result: one number split over the pixels, as a map, and over the biases. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Address, addressText, parseAddress } from "../address";
-import { type Split, contributions, unravel } from "../contributions";
+import { type Split, contributions } from "../contributions";
 import type { Num, ReceiptDocument } from "../document";
 import { type Cell, isPlane, partKey, planeOf } from "../equation";
 import { sum } from "../exact";
 import { channelAxis, planeName } from "../naming";
 import { ABOUT, about, identify, marked, resolve, sumSign } from "../numbers";
-import { REPORTER } from "../playground";
 import { upTo } from "../places";
+import { returnedKey } from "../script";
 import { receiptHere } from "../source";
 import type { State } from "../state";
-import { Tensor, sizeOf } from "../tensor";
+import { Tensor, sizeOf, unravel } from "../tensor";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
 import { Grid } from "./Grid";
 import { PlaneMap } from "./PlaneMap";
@@ -107,11 +107,8 @@ function Total({ state, receipt, split }: { state: State; receipt: ReceiptDocume
   );
 }
 
-function returnedText({ say }: State, { reporter }: ReceiptDocument, value: string): string {
-  if (reporter === REPORTER) return say("page.playground.returned", { value });
-  const known = ["torch", "onnxruntime", "observed"].includes(reporter);
-  return say(`verdict.returned.${known ? reporter : "other"}`, { value, reporter });
-}
+const returnedText = ({ say }: State, receipt: ReceiptDocument, value: string): string =>
+  say(returnedKey(receipt), { value, reporter: receipt.reporter });
 
 interface InputSharesProps {
   state: State;

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
 from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import linear_whole, whole
 from convtrace.mismatch.judging.elements import Compared, compared
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
@@ -21,6 +22,9 @@ from convtrace.mismatch.search.change import Change
 from convtrace.mismatch.search.sample import anywhere
 
 Array = NDArray[Any]
+
+NEARLY = 3.0
+"""Roundings of a sum of absolute values that storing a few parts of a sum may amount to."""
 
 
 def lower(problem: Problem) -> Iterator[Arithmetic]:
@@ -68,9 +72,10 @@ def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
     """Return the arithmetic in whose rounding the residuals lie as its rounding does, if any."""
     if problem.arithmetic is None or not np.isfinite(right.residual).all():
         return None
-    if not _everywhere(right):
-        return None
     linear = linear_whole(problem.setup)
+    nearly = _nearly(problem.arithmetic, right, whole(problem.setup, linear))
+    if not nearly and not _everywhere(right):
+        return None
     at = anywhere(right.values.shape, 32, seed=5)
     for one in lower(problem):
         setup = problem.but(arithmetic=one).setup
@@ -79,9 +84,16 @@ def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
         if not found.all_inside:
             continue
         expected = expected_size(problem.setup, at, one, problem.count, problem.stored)
-        if expected / 16 <= found.size <= MARGIN * expected:
+        if (nearly or expected / 16 <= found.size) and found.size <= MARGIN * expected:
             return one
     return None
+
+
+def _nearly(arithmetic: Arithmetic, right: Compared, sums: Sums) -> bool:
+    """Whether half-precision results are so little off that parts of a sum may have been stored."""
+    result = FORMATS[arithmetic.result]
+    slack = NEARLY * (result.unit * sums.magnitude + result.smallest)
+    return result.precision < 24 and bool((np.abs(right.residual) <= slack).all())
 
 
 def rounds_everywhere(problem: Problem, setup: Setup) -> bool:
@@ -131,7 +143,13 @@ def arithmetic_of(problem: Problem, causes: tuple[Cause, ...]) -> Arithmetic:
 
 
 def possible(problem: Problem, change: Change) -> bool:
-    """Whether a lower precision can be what ran: it is lower, and results lie on its grid."""
+    """Whether a change can be what ran.
+
+    A lower precision can if it is lower and results lie on its grid. A clip at 255, which is for
+    pixels, has to have met one: anywhere else it is a ReLU by another name.
+    """
+    if change.parameters.get("name") == "clip 0 255":
+        return bool((problem.observed == 255).any())
     name = change.parameters.get("format")
     if not change.id.startswith("precision.") or name is None:
         return True

@@ -289,10 +289,14 @@ def _remarks(split: Split, trace: Trace, at: Sequence[str]) -> list[tuple[str, d
     remarks: list[tuple[str, dict[str, Any]]] = []
     if any(_freezes(step) for step in trace.steps.values()):
         remarks.append(("contributions.frozen", {}))
-    if split.opaque:
-        remarks.append(("contributions.opaque", {"steps": ", ".join(map(name, split.opaque))}))
-    if any(trace.step(step).kind in SOFTMAX for step in split.opaque):
-        remarks.append(("contributions.softmax", {}))
+    shared = [step for step in split.opaque if trace.step(step).kind in SOFTMAX]
+    others = [step for step in split.opaque if step not in shared]
+    if others:
+        remarks.append(("contributions.opaque", {"steps": ", ".join(map(name, others))}))
+    if shared:
+        read = [one for step in shared for one in trace.step(step).operands.values()]
+        words = {"steps": ", ".join(map(name, shared)), "logits": ", ".join(map(name, read))}
+        remarks.append(("contributions.softmax", words))
     if split.halved:
         remarks.append(("contributions.halved", {"steps": ", ".join(map(name, split.halved))}))
     unmet = [step for step in at if step not in split.stops]

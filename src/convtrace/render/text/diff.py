@@ -9,7 +9,7 @@ from typing import Any, Literal
 from convtrace.catalog import choose_language, messages
 from convtrace.mismatch.report import Cause, Pattern, Report
 from convtrace.render.look import Look, name
-from convtrace.render.numbers import about, show
+from convtrace.render.numbers import about, resolve, show
 from convtrace.render.text.receipt import receipt_line
 from convtrace.render.text.verdict import describe
 
@@ -209,6 +209,8 @@ def _value(value: Any, look: Look) -> str:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, (int, float)):
+        if 0 < abs(abs(value) - 1) < 1e-4:  # a factor that is hardly one has to show it
+            return resolve([value], abs(value) - 1, narrow=False)[0].marked
         return show(value).marked
     if isinstance(value, Sequence):
         rows: Sequence[Any] = value  # pyright: ignore[reportUnknownVariableType]
