@@ -18,7 +18,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -279,8 +278,3 @@ def gamma(count: int, unit: float) -> float:
 def typical_scale(count: int, unit: float, magnitude: float) -> float:
     """Return `sqrt(n)*u*magnitude`, the size that rounding errors really have."""
     return math.sqrt(count) * unit * magnitude
-
-
-def as_floats(values: NDArray[Any]) -> Floats:
-    """Return the values as float64; exact for every float format and integers below 2**53."""
-    return values.astype(np.float64, copy=False)

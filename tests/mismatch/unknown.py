@@ -54,3 +54,8 @@ def rows() -> Iterator[Row]:
     yield "noise in a small layer", low.ask(low.run() + 0.3 * numbers(1, 4, 5, 5, seed=2))
     half = right.run().half()
     yield "noise in half precision", right.ask((half.float() + 0.05 * noise).half())
+    for number in range(4):
+        # All but one element are those of a flipped kernel, so that a flip explains them not all.
+        spoiled = right.run(weight=right.weight.flip(2, 3)).clone()
+        spoiled.view(-1)[101 + 37 * number] += 0.7
+        yield f"a flipped kernel and one number off, at {101 + 37 * number}", right.ask(spoiled)
