@@ -439,3 +439,21 @@ def test_a_clip_at_255_is_a_relu_where_nothing_is_clipped() -> None:
         **right.settings,
     )
     assert [cause.parameters["name"] for cause in report.causes] == ["clip 0 255"]
+
+
+@pytest.mark.parametrize("seed", [6, 36, 41, 42])
+def test_a_bias_that_is_added_to_stored_half_precision_sums_is_no_bug(seed: int) -> None:
+    x = (numbers(2, 3, 9, 9, seed=seed).abs() + 2).half()
+    weight, bias = numbers(2, 3, 2, 3, seed=seed + 1).half(), numbers(2, seed=seed + 2).half()
+    sums = F.conv2d(x.float(), weight.float(), stride=2).half()
+    report = ct.diff(sums + bias.reshape(1, -1, 1, 1), (x, weight, bias), stride=2, padding=0)
+    assert report.verdict in ("exact", "rounding")
+
+
+def test_an_infinity_is_no_saturating_accumulator() -> None:
+    right = layer(padding=1)
+    x = right.x.clone()
+    x[0, 0, 0, 0] = math.inf
+    report = ct.diff(right.run(), (x, right.weight, right.bias), **right.settings)
+    assert report.verdict == "mismatch"
+    assert not any(cause.id == "quantized.accumulator" for cause in report.causes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
 from convtrace.mismatch.causes import candidates
 from convtrace.mismatch.computing.stages import Sums
@@ -153,6 +154,9 @@ def explained(
     found = search.verify(search.singles(listed))
     if same and not found:
         return replace(report, pattern=pattern(problem.setup, right, wrong))
+    ran = None if found or not _is_half(problem) else fitting(problem, right)
+    if ran is not None:
+        return _ran(problem, ran, linear)  # a number can be fitted to half-precision rounding
     # A fit can be all that a listed cause is and more, so that it is no rival of one.
     fits = [] if found else search.verify(search.singles(fitted(search, right)))[:1]
     if fits and fits[0].changes[0].id in BROAD and not problem.extra.get("shallow"):
@@ -162,12 +166,7 @@ def explained(
         return _named(problem, report, found, search)
     ran = fitting(problem, right)
     if ran is not None:
-        cause = Cause("precision.arithmetic", {"arithmetic": ran.describe()})
-        verdict = "mismatch" if problem.explicit else "rounding"
-        found_again, _ = judged(
-            problem.but(arithmetic=ran), whole(problem.setup, linear), _again(problem, ran, linear)
-        )
-        return replace(found_again, verdict=verdict, explanations=((cause,),))
+        return _ran(problem, ran, linear)
     if problem.extra.get("shallow"):
         return replace(report, verdict="mismatch")
     found = search.verify(search.pairs(listed))
@@ -182,6 +181,20 @@ def explained(
         notes = (*report.notes, ("diff.note.transform", {}))
         return replace(report, verdict="rounding", notes=notes)
     return replace(report, verdict="mismatch", pattern=pattern(problem.setup, right, wrong))
+
+
+def _is_half(problem: Problem) -> bool:
+    assumed = problem.arithmetic
+    return assumed is not None and FORMATS[assumed.result].precision < 24
+
+
+def _ran(problem: Problem, ran: Arithmetic, linear: Sums) -> Report:
+    """Report that another arithmetic ran than was assumed."""
+    cause = Cause("precision.arithmetic", {"arithmetic": ran.describe()})
+    verdict = "mismatch" if problem.explicit else "rounding"
+    other = problem.but(arithmetic=ran)
+    report, _ = judged(other, whole(problem.setup, linear), _again(problem, ran, linear))
+    return replace(report, verdict=verdict, explanations=((cause,),))
 
 
 def judge_of(problem: Problem, report: Report) -> Judge:

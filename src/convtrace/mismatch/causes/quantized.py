@@ -252,7 +252,7 @@ def accumulators(setup: Setup) -> Iterator[Change]:
                 given,
                 1.2,
             )
-        else:
+        elif _whole_numbers(setup):
             yield Change(
                 "quantized.accumulator",
                 "after",
@@ -260,6 +260,12 @@ def accumulators(setup: Setup) -> Iterator[Change]:
                 given,
                 1.5,
             )
+
+
+def _whole_numbers(setup: Setup) -> bool:
+    """Whether sums are whole numbers, which alone an accumulator of integers can hold."""
+    with np.errstate(invalid="ignore"):
+        return all(bool((np.rint(part) == part).all()) for part in (setup.weight, setup.x))
 
 
 def _wrap(bits: int) -> Any:
