@@ -67,6 +67,7 @@ def rows(section: Locator) -> list[tuple[str, float, float]]:
     """Read the table of one step, on all its pages: output, factor, product."""
     found: list[tuple[str, float, float]] = []
     while True:
+        expect(section.locator('.used-in tbody td:not([aria-label*=" = "])')).to_have_count(0)
         for row in section.locator(".used-in tbody tr").all():
             cells = row.locator("td")
             labels = [cell.get_attribute("aria-label") or "" for cell in cells.all()]
