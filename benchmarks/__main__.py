@@ -64,19 +64,14 @@ TEXT = {
         "page": "The page in Chromium, as ratios to a blank page in the same run",
         "page_note": "*First receipt* is the first frame with the receipt in it, which is text "
         "until the program runs. *Choosing* is from a click to the painted frame, against a click "
-        "that changes one line of a blank page; *slowest* is the 95th percentile. Headless "
-        "Chromium paints at once; *on a screen* both pages wait for one of sixty frames a second. *Idle* is "
-        "the part of the time in which the main thread works while nobody does anything.",
+        "that changes one line of a blank page; *slowest* is the 95th percentile. *Idle* is the "
+        "part of the time in which the main thread works while nobody does anything.",
         "page.first": "first receipt",
         "page.ready": "the page can be used",
         "page.click.demo": "choosing a number, 3×3 input",
         "page.late.demo": "choosing a number, 3×3 input, slowest",
         "page.click.wide": "choosing a number, 64 channels of 56×56",
         "page.late.wide": "choosing a number, 64 channels of 56×56, slowest",
-        "page.screen.demo": "on a screen, 3×3 input",
-        "page.screen_late.demo": "on a screen, 3×3 input, slowest",
-        "page.screen.wide": "on a screen, 64 channels of 56×56",
-        "page.screen_late.wide": "on a screen, 64 channels of 56×56, slowest",
         "page.idle": "idle",
         "page.elements": "elements of the largest view",
         "page.dropped": "frames dropped while a map of 512×512 is zoomed and dragged",
@@ -149,9 +144,7 @@ TEXT = {
         "page": "Chromium에서 본 웹 페이지: 같은 회차의 빈 페이지에 대한 비율",
         "page_note": "*첫 계산 내역*은 계산 내역이 보이는 첫 프레임이며, 프로그램이 실행되기 "
         "전에는 글자로 보입니다. *고르기*는 클릭에서 그려진 프레임까지이고, 빈 페이지에서 한 줄을 "
-        "바꾸는 클릭과 비교합니다. *가장 느린 경우*는 95번째 백분위수입니다. 화면 없는 Chromium은 "
-        "곧바로 그리고, *화면에서*는 두 페이지 모두 1초에 60번 나오는 프레임을 기다립니다. "
-        "*쉬는 동안*은 아무 "
+        "바꾸는 클릭과 비교합니다. *가장 느린 경우*는 95번째 백분위수입니다. *쉬는 동안*은 아무 "
         "일도 하지 않을 때 주 스레드가 일하는 시간의 비율입니다.",
         "page.first": "첫 계산 내역",
         "page.ready": "페이지를 쓸 수 있을 때까지",
@@ -159,10 +152,6 @@ TEXT = {
         "page.late.demo": "수 고르기, 입력 3×3, 가장 느린 경우",
         "page.click.wide": "수 고르기, 56×56 채널 64개",
         "page.late.wide": "수 고르기, 56×56 채널 64개, 가장 느린 경우",
-        "page.screen.demo": "화면에서, 입력 3×3",
-        "page.screen_late.demo": "화면에서, 입력 3×3, 가장 느린 경우",
-        "page.screen.wide": "화면에서, 56×56 채널 64개",
-        "page.screen_late.wide": "화면에서, 56×56 채널 64개, 가장 느린 경우",
         "page.idle": "쉬는 동안",
         "page.elements": "가장 큰 화면의 요소 수",
         "page.dropped": "512×512 지도를 확대하고 끄는 동안 놓친 프레임",

@@ -10,14 +10,12 @@ A blank page is a file with one button and a line of text that the button change
   arrives, and the button goes down, well before: what hovering does is over by then. A blank page
   changes one text. Headless Chromium begins a frame as soon as one is needed, so neither page waits
   for a screen.
-- *On a screen*: the same where both pages are given sixty frames a second, as a reader has them.
 - *Idle*, *elements*, *dropped*: of our page alone.
 - *Server*: a ResNet-50 from `convtrace serve` (`served.py`).
 """
 
 from __future__ import annotations
 
-import random
 import statistics
 import sys
 import tempfile
@@ -68,25 +66,6 @@ PLACE = """selector => {
   const place = (low, size) => low + (0.1 + 0.8 * Math.random()) * size;
   return [place(box.left, box.width), place(box.top, box.height)];
 }"""
-
-# The same for a page that a screen shows sixty times a second: frames are asked for all the time,
-# and the click comes somewhere between two of them.
-ON_A_SCREEN = """([selector, wait]) => new Promise(done => {
-  const cells = [...document.querySelectorAll(selector)];
-  const cell = cells[Math.floor(Math.random() * cells.length)];
-  const box = cell.getBoundingClientRect();
-  const place = (low, size) => low + (0.05 + 0.9 * Math.random()) * size;
-  requestAnimationFrame(() => setTimeout(() => {
-    const start = performance.now();
-    cell.dispatchEvent(new MouseEvent("click", { bubbles: true,
-      clientX: place(box.left, box.width), clientY: place(box.top, box.height) }));
-    requestAnimationFrame(() => {
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => done(performance.now() - start);
-      port2.postMessage(0);
-    });
-  }, wait));
-})"""
 
 REST = 50
 """Milliseconds between what the mouse does."""
@@ -175,22 +154,6 @@ def clicking(browser: Browser, file: Path, selector: str) -> Iterator[Callable[[
 
         page.wait_for_timeout(500)
         yield click
-
-
-def on_a_screen(
-    browser: Browser, blank: Path, file: Path, selector: str, count: int = 60
-) -> tuple[list[float], list[float]]:
-    """Milliseconds from a click to the frame on a screen: of a blank page, and of ours, in turn."""
-    waits = random.Random(0)
-    with opened(browser, blank) as plain, opened(browser, file) as ours:
-        pairs: list[tuple[float, float]] = []
-        for _ in range(count + 5):
-            wait = waits.uniform(0, 16)
-            plain.bring_to_front()
-            first = plain.evaluate(ON_A_SCREEN, ["button", wait])
-            ours.bring_to_front()
-            pairs.append((first, ours.evaluate(ON_A_SCREEN, [selector, wait])))
-    return [pair[0] for pair in pairs[5:]], [pair[1] for pair in pairs[5:]]
 
 
 def clicks(
@@ -294,11 +257,6 @@ def measure(rounds: int = 7) -> list[Row]:
                 Row(f"click.{name}", statistics.median(taken) / statistics.median(base), 3.0)
             )
             rows.append(Row(f"late.{name}", _late(taken) / _late(base), 4.0))
-            base, taken = on_a_screen(browser, blank, pages[name], selector)
-            rows.append(
-                Row(f"screen.{name}", statistics.median(taken) / statistics.median(base), 3.0)
-            )
-            rows.append(Row(f"screen_late.{name}", _late(taken) / _late(base), 4.0))
             progress.advance(task)
         rows.append(Row("idle", busy(browser, pages["demo"]), 0.0))
         progress.advance(task)
