@@ -116,7 +116,7 @@ def figure(trace: ct.Trace, kind: str, address: str, lang: str) -> str:
 def transposed() -> ct.Trace:
     """Trace the transposed convolution of docs/*/figures.md."""
     x = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3)
-    weight = torch.tensor([[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]])
+    weight = torch.tensor([[[[1.0, 2.0, 3.0], [0.0, 4.0, 1.0], [2.0, 0.0, 1.0]]]])
     return ct.trace(
         lambda x: torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=1), x
     )

@@ -151,6 +151,7 @@ def _array_options(function: Any) -> Any:
     "bits.",
 )
 @click.option(
+    "-o",
     "--output",
     metavar="FILE",
     help="Also write the report to FILE: .json for programs, .html to read, .txt.",

@@ -98,9 +98,9 @@ def result_options(limit: int, what: str) -> Callable[[F], F]:
             default=limit,
             help=f"Show at most N {what}. Default: {limit}.",
         )(function)
-        return click.option("--output", metavar="FILE", help="Write a .npy or .json file as well.")(
-            function
-        )
+        return click.option(
+            "-o", "--output", metavar="FILE", help="Write a .npy or .json file as well."
+        )(function)
 
     return add
 

@@ -45,6 +45,7 @@ says what was left out. `convtrace serve MODEL` shows a large network whole.
 @click.argument("model", required=False)
 @model_options
 @click.option(
+    "-o",
     "--output",
     "file",
     metavar="FILE",

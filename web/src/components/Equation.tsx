@@ -247,11 +247,12 @@ function Rest({ state, layout, scales }: { state: State; layout: Layout; scales:
   const { say, from, order } = state;
   const first = Math.min(from.value, of - 1);
   const kind = layout.channels && layout.slides ? "channels" : "terms";
+  const start = kind === "channels" ? 0 : 1; // channels have numbers, from 0 on; terms are counted
   return (
     <div class="row rest">
       <Pager
         state={state}
-        text={say(`page.rest.${kind}.${order.value}`, { shown: rows.length, of, first: first + 1, last: first + rows.length })}
+        text={say(`page.rest.${kind}.${order.value}`, { shown: rows.length, of, first: first + start, last: first + rows.length - 1 + start })}
         previous={first > 0 ? () => (from.value = Math.max(first - rows.length, 0)) : null}
         next={first + rows.length < of ? () => (from.value = first + rows.length) : null}
       >
