@@ -138,16 +138,21 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def forget_modules_in(folder: Path) -> None:
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_examples_do_what_they_show(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # examples import the files that they saved
+    forget_modules_in(tmp_path.parent)  # another test may have loaded a file of the same name
     problems = run_document(document.read_text(encoding="utf-8"), tmp_path)
-    for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
+    forget_modules_in(tmp_path)
     assert not problems, f"{name_of(document)}\n\n" + "\n\n".join(problems)
 
 
