@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -109,16 +110,16 @@ class Apart:
     channels: bool = False
 
 
-class Written:
+class Written(ABC):
     """What can be written: every report, of one convolution or of two networks."""
 
+    @abstractmethod
     def text(self, lang: str | None = None) -> str:
         """Write it as plain text.
 
         Args:
             lang: `en` or `ko`; None takes the locale's.
         """
-        raise NotImplementedError
 
     def save(
         self,
