@@ -13,6 +13,7 @@ import pytest
 import convtrace
 from convtrace.catalog import LANGUAGES, STRICT_VARIABLE, choose_language, messages, say
 from convtrace.errors import UsageError
+from convtrace.render.page.files import SECTIONS
 
 SOURCE = Path(convtrace.__file__).parent
 SAME = re.compile(r"(\{\w+\}|[^A-Za-z{}]|[A-Z]+\b|PyTorch|LaTeX)*")
@@ -91,6 +92,22 @@ def test_every_key_that_code_completes_has_a_beginning_that_exists() -> None:
 def test_say_fills_in_the_placeholders_of_either_language() -> None:
     assert say("axis.row", "en", n=2) == "row 2"
     assert say("axis.row", "ko", n=2) == "행 2"
+
+
+def test_say_chooses_the_word_that_suits_a_count() -> None:
+    assert say("uses.of", "en", count=1, total=1) == "1 of its 1 number"
+    assert say("uses.of", "en", count="0", total="3,844") == "0 of its 3,844 numbers"
+
+
+def test_the_page_shows_no_message_that_chooses_words() -> None:
+    """Its own `say`, in TypeScript, fills in numbers only."""
+    for lang in LANGUAGES:
+        wrong = [
+            key
+            for key, message in messages(lang).items()
+            if key.startswith(SECTIONS) and re.search(r"\{\w+:", message)
+        ]
+        assert not wrong
 
 
 def test_say_leaves_braces_in_values_alone() -> None:

@@ -298,7 +298,13 @@ def test_a_bad_address_says_what_disagrees_and_what_to_write(
 
 def test_an_input_whose_channels_do_not_fit_names_both_counts(folder: Path) -> None:
     message = message_of("why", "net.py:Net", "conv1[0,0,0,0]", "--random", "1,3,8,8")
-    for part in ("conv1", "(1, 3, 8, 8)", "reads 1 channels", "has 3", "Pass an input with 1"):
+    for part in (
+        "conv1",
+        "(1, 3, 8, 8)",
+        "reads 1 channel;",
+        "has 3",
+        "Pass an input with 1 channel.",
+    ):
         assert part in message
 
 
@@ -394,7 +400,7 @@ def test_a_bad_file_gives_one_message_and_runs_nothing(
 
 def test_no_input_gives_a_shape_that_fits(folder: Path) -> None:
     message = message_of("why", "net.py:Net", "conv1[0,0,0,0]")
-    assert "conv1 (Conv2d), reads 1 channels" in message
+    assert "conv1 (Conv2d), reads 1 channel\n" in message
     assert "--random 1,1,224,224" in message
 
 

@@ -250,7 +250,7 @@ def _check(options: DemoOptions) -> list[Layer]:
         except ShapeError as error:
             fits = f"--layers {number - 1} fits" if number > 1 else "not even one layer fits"
             raise type(error)(
-                f"{error}\n  In this demo {fits}. Or change --height, --width, --kernel-size,\n"
+                f"{error}\n  In this demo {fits}. Change --height, --width, --kernel-size,\n"
                 "  --dilation or --padding."
             ) from None
         _check_size(f"output of conv{number}", shape)

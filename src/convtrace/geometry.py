@@ -106,7 +106,7 @@ def output_formula(axis: Axis, size: int) -> str:
         '(4 − 1)·2 − 1 − 1 + 1·(3 − 1) + 0 + 1 = 7'
     """
     low, high = axis.padding
-    result = output_size(axis, size)
+    result = str(output_size(axis, size)).replace("-", "−")
     if axis.transposed:
         return (
             f"({size} − 1)·{axis.stride} − {low} − {high} + {axis.dilation}·({axis.kernel} − 1)"

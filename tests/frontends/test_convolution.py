@@ -195,9 +195,9 @@ def test_the_message_on_axes_never_counts_a_negative_number_of_them(
 def test_a_kernel_that_does_not_fit_shows_the_formula() -> None:
     message = refused((1, 1, 9, 2), (1, 1, 3, 3), dilation=(1, 2), padding=[(0, 0), (1, 0)])
     assert message.splitlines() == [
-        "layer: the kernel does not fit the input on spatial axis 1",
+        "layer: the kernel does not fit axis 3 of the input",
         "  input 2, kernel 3, stride 1, padding (1, 0), dilation 2",
-        "  output size = ⌊(2 + 1 + 0 − 2·(3 − 1) − 1) / 1⌋ + 1 = -1",
+        "  output size = ⌊(2 + 1 + 0 − 2·(3 − 1) − 1) / 1⌋ + 1 = −1",
         "  Use a larger input, more padding, or a smaller kernel.",
     ]
 

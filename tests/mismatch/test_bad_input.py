@@ -67,7 +67,7 @@ def test_nan_in_the_input_is_said_where_the_output_has_none() -> None:
     report = report_of(Y, (with_nan(X), W, B), stride=1, padding=0)
     assert report.verdict == "mismatch"
     english, korean = texts(report)
-    assert "x holds NaN or infinity (1 numbers)" in english
+    assert "x holds NaN or infinity (1 number)" in english
     assert "x 배열에 NaN이나 무한대가 1개 있습니다" in korean
 
 

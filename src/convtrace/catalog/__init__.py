@@ -35,13 +35,29 @@ def say(key: str, lang: str, **values: Any) -> str:
     Example:
         >>> say("axis.row", "en", n=2), say("axis.row", "ko", n=2)
         ('row 2', '행 2')
+        >>> say("uses.of", "en", count=1, total=1)
+        '1 of its 1 number'
     """
     message = messages(lang).get(key)
     if message is None:
         if os.environ.get(STRICT_VARIABLE):
             raise KeyError(f"{key} is missing in catalog/{lang}.json")
         message = messages("en").get(key, key)
-    return message.format(**values)
+    return _suited(message, values).format(**values)
+
+
+_CHOICE = re.compile(r"\{(\w+):([^|{}]*)\|([^{}]*)\}")
+"""A word that depends on a count: `{count:channel|channels}`."""
+
+
+def _suited(message: str, values: dict[str, Any]) -> str:
+    """Put the words into a message that suit its counts: the first for 1, the second for others."""
+
+    def word(found: re.Match[str]) -> str:
+        count, one, more = found.groups()
+        return one if str(values[count]) == "1" else more
+
+    return _CHOICE.sub(word, message) if "|" in message else message
 
 
 def choose_language(lang: str | None = None) -> str:

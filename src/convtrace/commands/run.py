@@ -129,10 +129,11 @@ def _explained(error: ModelError, model: Any, inputs: list[Loaded]) -> ModelErro
         wanted = convolution.in_channels
         if axis in (0, 1) and wanted and shape[axis] != wanted:
             label = f"{path} ({type(convolution).__name__})" if path else type(convolution).__name__
+            noun = "channel" if wanted == 1 else "channels"
             lines.append(
-                f"  {label} reads {wanted} channels; axis {axis} of the input has {shape[axis]}"
+                f"  {label} reads {wanted} {noun}; axis {axis} of the input has {shape[axis]}"
             )
-            lines.append(f"  Pass an input with {wanted} channels.")
+            lines.append(f"  Pass an input with {wanted} {noun}.")
             if any(loaded.image for loaded in inputs) and wanted in (1, 3):
                 lines.append(f"  --{'grey' if wanted == 1 else 'rgb'} reads an image that way.")
     return ModelError("\n".join(lines))

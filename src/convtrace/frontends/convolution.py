@@ -181,7 +181,8 @@ def canonical(
             f"  input   {input_shape}: C_in = {channels}\n"
             f"  weight  {weight_shape}: {which} = {weight_shape[0 if transposed else 1]}, "
             f"groups = {groups}, so C_in = {total}\n"
-            f"  Pass an input with {reads} channels, or a layer made for {channels}."
+            f"  Pass an input with {reads} {'channel' if reads == 1 else 'channels'}, "
+            f"or a layer made for {channels}."
         )
     if channels % groups or out_channels % groups:
         raise ShapeError(
@@ -205,15 +206,16 @@ def canonical(
     spatial = input_shape[batched + 1 :]
     out: list[int] = []
     for number, (axis, size) in enumerate(zip(axes_of(attributes, kernel), spatial, strict=True)):
-        _check_axis(name, number, axis, size)
+        _check_axis(name, number + batched + 1, axis, size)
         out.append(output_size(axis, size))
     return attributes, (*input_shape[:batched], out_channels, *out)
 
 
 def _check_axis(name: str, number: int, axis: Axis, size: int) -> None:
+    """Raise `ShapeError` where the kernel does not fit axis `number` of the input."""
     if output_size(axis, size) < 1:
         raise ShapeError(
-            f"{name}: the kernel does not fit the input on spatial axis {number}\n"
+            f"{name}: the kernel does not fit axis {number} of the input\n"
             f"  input {size}, kernel {axis.kernel}, stride {axis.stride}, padding {axis.padding}, "
             f"dilation {axis.dilation}\n"
             f"  output size = {output_formula(axis, size)}\n"

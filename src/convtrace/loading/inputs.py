@@ -110,7 +110,8 @@ def missing_input(name: str, model: Any) -> UsageError:
         spatial = len(convolution.kernel_size)
         example = f"1,{channels},{_EXTENTS[spatial]}"
         what = f"{path} ({type(convolution).__name__})" if path else type(convolution).__name__
-        lines.append(f"  its first convolution, {what}, reads {channels} channels")
+        noun = "channel" if channels == "1" else "channels"
+        lines.append(f"  its first convolution, {what}, reads {channels} {noun}")
     names = _positional(model)
     if len(names) > 1:
         lines.append(f"  it takes {len(names)} inputs ({', '.join(names)}); repeat the option")

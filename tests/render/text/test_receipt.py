@@ -19,6 +19,7 @@ import torch
 from render.receipt_cases import CASES, Case
 from rich.cells import cell_len
 from rich.console import Console
+from rich.style import Style
 
 import convtrace as ct
 from convtrace.catalog import STRICT_VARIABLE, messages
@@ -435,6 +436,7 @@ def test_receipt_line_says_it_in_one_line(name: str, line: str) -> None:
 
 
 def printed(name: str, **settings: object) -> str:
+    Style.parse.cache_clear()  # a style remembers the codes of the console that used it first
     stream = io.StringIO()
     console = Console(file=stream, **settings)  # type: ignore[arg-type]  # any setting of a console
     print_receipt(CASES[name].receipt(), console, "en", CASES[name].limit)

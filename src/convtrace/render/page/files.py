@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BUDGET = 5_000_000
 """Bytes that the numbers of a page may take, unless asked otherwise."""
 
-_SECTIONS = (
+SECTIONS = (
     "axis.",
     "cli.note.",
     "note.",
@@ -196,7 +196,7 @@ def receipt_html(receipt: Receipt, *, lang: str = "en", theme: str = "light") ->
 def page_messages() -> dict[str, dict[str, str]]:
     """Return the messages that the page shows, by language and dotted key."""
     return {
-        lang: {key: text for key, text in messages(lang).items() if key.startswith(_SECTIONS)}
+        lang: {key: text for key, text in messages(lang).items() if key.startswith(SECTIONS)}
         for lang in LANGUAGES
     }
 
