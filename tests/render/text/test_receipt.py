@@ -436,7 +436,8 @@ def test_receipt_line_says_it_in_one_line(name: str, line: str) -> None:
 
 
 def printed(name: str, **settings: object) -> str:
-    Style.parse.cache_clear()  # a style remembers the codes of the console that used it first
+    for cached in (Style.parse, Style._add):  # noqa: SLF001  (no public way)
+        cached.cache_clear()  # a style remembers the codes of the console that used it first
     stream = io.StringIO()
     console = Console(file=stream, **settings)  # type: ignore[arg-type]  # any setting of a console
     print_receipt(CASES[name].receipt(), console, "en", CASES[name].limit)
