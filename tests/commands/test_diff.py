@@ -238,7 +238,7 @@ def test_one_step_is_compared_with_an_array() -> None:
 
 def test_one_step_of_two_networks_is_compared_alone() -> None:
     text = output_of("wrong.onnx", "right.onnx", *IMAGE[:2], "--step", "/block1/conv1/Conv")
-    assert "1 steps compared" in text
+    assert "1 step compared" in text
     assert_refused(
         "wrong.onnx", "right.onnx", *IMAGE[:2], "--step", "/conv9/Conv", text="nearest names"
     )
