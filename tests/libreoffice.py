@@ -6,6 +6,7 @@ import csv
 import re
 import shutil
 import subprocess
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -151,6 +152,43 @@ End Sub
 """
 
 
+# What Trace Precedents draws, pressed for one cell until nothing is added: lines, each from a cell
+# that is referred to. Points are in hundredths of a millimetre.
+_ARROWS = """
+Sub Main(book As String, out As String, where As String)
+  Dim doc, sheet, place, asked, cell, shape, points, i, level, known
+  Dim hidden(0) As New com.sun.star.beans.PropertyValue
+  hidden(0).Name = "Hidden"
+  hidden(0).Value = True
+  doc = StarDesktop.loadComponentFromURL(book, "_blank", 0, hidden())
+  place = Split(where, ",")
+  sheet = doc.Sheets.getByIndex(CInt(place(0)))
+  asked = sheet.getCellByPosition(CLng(place(2)), CLng(place(1))).CellAddress
+  Open out For Output As #1
+  For i = 0 To 99
+    cell = sheet.getCellByPosition(i, i)
+    Print #1, "edge " & cell.Position.X & " " & cell.Position.Y
+  Next
+  known = 0
+  For level = 1 To 9
+    If Not sheet.showPrecedents(asked) Then Exit For
+    Print #1, "level"
+    For i = known To sheet.DrawPage.Count - 1
+      shape = sheet.DrawPage.getByIndex(i)
+      If shape.ShapeType = "com.sun.star.drawing.LineShape" Then
+        points = shape.PolyPolygon
+        Print #1, "line " & points(0)(0).X & " " & points(0)(0).Y & _
+          " " & points(0)(1).X & " " & points(0)(1).Y
+      End If
+    Next
+    known = sheet.DrawPage.Count
+  Next
+  Close #1
+  doc.close(True)
+End Sub
+"""
+
+
 @dataclass
 class Book:
     """What LibreOffice says of a workbook.
@@ -191,29 +229,74 @@ def precedents(books: Sequence[Path], folder: Path) -> dict[str, Book]:
         books: Files.
         folder: The folder that `recalculate` worked in: it made a profile for macros to live in.
     """
-    assert PROGRAM is not None
-    library = folder / "profile" / "user" / "basic" / "Standard"
-    module = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<script:module '
-        'xmlns:script="http://openoffice.org/2000/script" script:name="Module1" '
-        f'script:language="StarBasic">{escape(_MACRO)}</script:module>\n'
-    )
-    (library / "Module1.xba").write_text(module, encoding="utf-8")
-    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
+    _install(_MACRO, folder)
     found: dict[str, Book] = {}
     calls = [
         f'macro:///Standard.Module1.Main("{book.as_uri()}","{folder / book.stem}.txt")'
         for book in books
     ]
+    _run(calls, folder)
+    for book in books:
+        found[book.stem] = _read(folder / f"{book.stem}.txt")
+    return found
+
+
+def arrows(book: Path, cell: Cell, folder: Path) -> list[set[tuple[Cell, Cell]]]:
+    """Press Trace Precedents for a cell until it draws nothing more, and read the arrows.
+
+    Args:
+        book: A file with at most 100 rows and columns on the sheet.
+        cell: A cell with a formula.
+        folder: As for `precedents`.
+
+    Returns:
+        For each time, the arrows that were added: the cells where they start and end.
+    """
+    _install(_ARROWS, folder)
+    out = folder / f"{book.stem}.arrows.txt"
+    place = ",".join(map(str, cell))
+    _run([f'macro:///Standard.Module1.Main("{book.as_uri()}","{out}","{place}")'], folder)
+    columns: list[int] = []
+    rows: list[int] = []
+    levels: list[set[tuple[Cell, Cell]]] = []
+    for line in out.read_text(encoding="utf-8").splitlines():
+        kind, *words = line.split(" ")
+        numbers = [int(word) for word in words]
+        if kind == "edge":
+            columns.append(numbers[0])
+            rows.append(numbers[1])
+        elif kind == "level":
+            levels.append(set())
+        else:
+            x, y, to_x, to_y = numbers
+            ends = [
+                (bisect(rows, q) - 1, bisect(columns, p) - 1) for p, q in ((x, y), (to_x, to_y))
+            ]
+            start, end = ((cell[0], *one) for one in ends)
+            levels[-1].add((start, end))
+    return levels
+
+
+def _install(macro: str, folder: Path) -> None:
+    """Put a macro where LibreOffice finds it."""
+    library = folder / "profile" / "user" / "basic" / "Standard"
+    module = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<script:module '
+        'xmlns:script="http://openoffice.org/2000/script" script:name="Module1" '
+        f'script:language="StarBasic">{escape(macro)}</script:module>\n'
+    )
+    (library / "Module1.xba").write_text(module, encoding="utf-8")
+
+
+def _run(calls: Sequence[str], folder: Path) -> None:
+    assert PROGRAM is not None
+    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
     subprocess.run(
         [PROGRAM, profile, "--headless", "--norestore", *calls],
         check=True,
         capture_output=True,
         timeout=180,
     )
-    for book in books:
-        found[book.stem] = _read(folder / f"{book.stem}.txt")
-    return found
 
 
 def _read(file: Path) -> Book:

@@ -304,3 +304,19 @@ def test_the_command_refuses_another_suffix_and_writes_nothing(tmp_path: Path) -
     assert done.exit_code == 2
     assert ".html or .pdf" in done.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_number_that_a_key_works_out_lies_on_as_little_padding_as_any(level: int) -> None:
+    padded = 0
+    for sheet in worksheets(level=level, seed=3, count=10, kinds=("output", "dilated")):
+        for exercise in sheet.exercises:
+            shapes = [exercise.step.values[role].shape for role in ("input", "weight")]
+            loops = NestedLoops(*shapes, settings_of(exercise))
+            met = {
+                place: sum(p.source is not None for p in loops.products((0, 0, *place)))
+                for place in np.ndindex(exercise.step.shape[-2:])
+            }
+            assert met[exercise.at[-2:]] == max(met.values())
+            padded += met[0, 0] < max(met.values())
+    assert padded >= 10 * (level > 1)  # the corner, which is worked out no more

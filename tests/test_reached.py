@@ -260,3 +260,41 @@ def test_gaps_are_no_positions() -> None:
 def test_the_judge_can_find_a_difference() -> None:
     network, x = F.relu, torch.ones(2, 2)
     assert touched(network, x).view(4, 4).eq(torch.eye(4, dtype=torch.bool)).all()
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+@examples(20)
+@given(data=st.data())
+def test_padding_is_what_torch_reads_of_an_input_that_was_padded_before(
+    axes: int, data: st.DataObject
+) -> None:
+    kernel, stride, dilation, pad = (
+        data.draw(st.integers(*ends)) for ends in ((1, 4), (1, 3), (1, 2), (0, 3))
+    )
+    layer = (nn.Conv1d, nn.Conv2d)[axes - 1](
+        1, 1, kernel, stride=stride, dilation=dilation, padding=pad
+    )
+    x = torch.ones(1, 1, *(9,) * axes)
+    trace = ct.trace(layer, x)
+    (step,) = trace.steps.values()
+    index = tuple(data.draw(st.integers(0, size - 1)) for size in step.shape)
+    found = below(trace, ct.Address(step.name, index)).get("input", Reached(()))
+    padded = F.pad(x, (pad,) * 2 * axes).requires_grad_()
+    convolve = (F.conv1d, F.conv2d)[axes - 1]
+    made = convolve(padded, torch.ones_like(layer.weight), stride=stride, dilation=dilation)
+    (gradient,) = torch.autograd.grad(made[index], padded)
+    read = gradient.nonzero()[:, 2:] - pad
+    outside = [{p for p in axis.tolist() if not 0 <= p < 9} for axis in read.T]
+    if not found.boxes:  # everything that is read is padding
+        assert all(any(not 0 <= p < 9 for p in place) for place in read.tolist())
+    else:
+        assert [set(one) for one in found.padding[2:]] == (outside if any(outside) else [])
+
+
+def test_what_a_transposed_or_a_joining_step_reads_outside_is_no_padding() -> None:
+    transposed = ct.trace(nn.ConvTranspose1d(1, 1, 3), torch.ones(1, 1, 4))
+    (step,) = transposed.steps
+    assert below(transposed, ct.Address(step, (0, 0, 0)))["input"].padding == ()
+    network = nn.Sequential(nn.Conv1d(1, 1, 1), Apply(lambda x: torch.cat([x, x + 1], 2)))
+    joined = ct.trace(network, torch.ones(1, 1, 3))
+    assert below(joined, ct.Address("1", (0, 0, 4)))["1.add"].padding == ()

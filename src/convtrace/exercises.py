@@ -6,6 +6,7 @@ another one.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from convtrace.errors import UsageError
 from convtrace.frontends.arrays import from_arrays
+from convtrace.graph import Trace
 from convtrace.render.worksheet.sheet import Exercise, Kind, Worksheet
+from convtrace.step import Step
 
 KINDS: tuple[Kind, ...] = (
     "output",
@@ -29,6 +32,9 @@ KINDS: tuple[Kind, ...] = (
     "dilated",
 )
 """What can be asked, in the order of a sheet."""
+
+_WHOLE = ("output", "transposed", "dilated")
+"""Kinds that ask for every output number; one is worked out in the key."""
 
 LEVELS = (1, 2, 3)
 MOST_SHEETS = 200
@@ -119,9 +125,9 @@ def _exercise(
     offset = _Range(-2, 3).draw(rng, (writes,)) if bias else None
     trace = from_arrays(x, weight, offset, **settings)
     (step,) = trace.steps.values()
-    rows, columns = step.shape[-2:]
-    row, column = at or (0, 0)
-    chosen = (0, 0, min(row, rows - 1), min(column, columns - 1))
+    if at is None:
+        at = _telling(trace, step) if kind in _WHOLE else (0, 0)
+    chosen = (0, 0, *at)
     hidden = None
     if hide:
         hidden = _hide(rng, x, trace.why(step.name, chosen))
@@ -131,6 +137,20 @@ def _exercise(
                 at=at, hide=True, **settings,
             )  # fmt: skip
     return Exercise(kind, trace, chosen, hidden)
+
+
+def _telling(trace: Trace, step: Step) -> tuple[int, int]:
+    """Return the row and column of the output number that shows most: it is worked out in the key.
+
+    It meets the most inputs, and of those the most numbers that are not 0; the first if several do.
+    """
+
+    def shows(place: tuple[int, int]) -> tuple[int, int]:
+        receipt = trace.why(step.name, (0, 0, *place))
+        return int(receipt.present.sum()), int((receipt.products != 0).sum())
+
+    rows, columns = step.shape[-2:]
+    return max(itertools.product(range(rows), range(columns)), key=shows)
 
 
 def _hide(rng: random.Random, x: NDArray[np.int64], receipt: Any) -> tuple[int, ...] | None:
@@ -150,10 +170,11 @@ def _output(rng: random.Random, level: int) -> Exercise:
 
 
 def _channel_sum(rng: random.Random, level: int) -> Exercise:
-    place = (rng.randrange(2), rng.randrange(2))
+    pad = int(level == 3)
+    row, column = rng.randrange(2), rng.randrange(2)  # the window lies on the input
     return _exercise(
-        "channel_sum", rng, level, size=(3, 3), kernel=(2, 2), reads=min(level + 1, 3), at=place,
-        bias=level > 1, padding=int(level == 3),
+        "channel_sum", rng, level, size=(3, 3), kernel=(2, 2), reads=min(level + 1, 3),
+        at=(pad + row, pad + column), bias=level > 1, padding=pad,
     )  # fmt: skip
 
 
@@ -196,9 +217,7 @@ def _transposed(rng: random.Random, level: int) -> Exercise:
     side = 3 if level == 3 else 2
     if level == 3:
         settings["padding"] = 1
-    return _exercise(
-        "transposed", rng, level, size=(2, 2), kernel=(side, side), at=(1, 1), **settings
-    )
+    return _exercise("transposed", rng, level, size=(2, 2), kernel=(side, side), **settings)
 
 
 def _dilated(rng: random.Random, level: int) -> Exercise:
@@ -207,7 +226,7 @@ def _dilated(rng: random.Random, level: int) -> Exercise:
     if level == 2:
         return _exercise("dilated", rng, level, size=(5, 5), kernel=(3, 3), dilation=2)
     return _exercise(
-        "dilated", rng, level, size=(4, 4), kernel=(2, 2), dilation=3, stride=2, padding=1
+        "dilated", rng, level, size=(5, 5), kernel=(2, 2), dilation=2, stride=2, padding=1
     )
 
 

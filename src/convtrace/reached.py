@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from convtrace.address import Address
@@ -36,10 +37,13 @@ class Reached:
     Attributes:
         boxes: Positions; those of all boxes together. Empty where nothing is reached.
         known: False where it cannot be told; then `boxes` is empty.
+        padding: Positions of padding on each axis, which the steps that read the tensor read
+            beside those of the tensor; empty where there are none. Not told by `above`.
     """
 
     boxes: tuple[Box, ...]
     known: bool = True
+    padding: Box = ()
 
     @property
     def spans(self) -> tuple[Interval, ...] | None:
@@ -66,9 +70,12 @@ def below(trace: Trace, address: Address) -> Mapping[str, Reached]:
         >>> trace = ct.from_arrays(np.ones((1, 1, 5, 5)), np.ones((1, 1, 3, 3)), padding=1)
         >>> below(trace, ct.Address("conv2d", (0, 0, 0, 2)))["input"].spans
         ((0, 0), (0, 0), (0, 1), (1, 3))
+        >>> below(trace, ct.Address("conv2d", (0, 0, 0, 2)))["input"].padding
+        (frozenset(), frozenset(), frozenset({-1}), frozenset())
     """
     trace.check()
     found = {address.step: [_one(address.index)]}
+    padding: dict[str, Box] = {}
     unknown: set[str] = set()
     for step in reversed(list(trace.steps.values())):
         if step.name not in found and step.name not in unknown:
@@ -82,10 +89,12 @@ def below(trace: Trace, address: Address) -> Mapping[str, Reached]:
                 unknown.add(value.name)
                 continue
             for box in found[step.name]:
-                read = _read(box, chain, value.shape)
-                if read:
-                    _add(found.setdefault(value.name, []), read)
-    return _reached(found, unknown)
+                read = _read(box, chain)
+                if inside := _inside(read, value.shape):
+                    _add(found.setdefault(value.name, []), inside)
+                    if _pads(step):
+                        _widen(padding, value.name, read, value.shape)
+    return _reached(found, unknown, padding)
 
 
 def above(trace: Trace, address: Address) -> Mapping[str, Reached]:
@@ -124,8 +133,16 @@ def _one(index: Iterable[int]) -> Box:
     return tuple(frozenset((place,)) for place in index)
 
 
-def _reached(found: Mapping[str, list[Box]], unknown: set[str]) -> Mapping[str, Reached]:
-    every = {name: Reached(tuple(boxes)) for name, boxes in found.items() if boxes}
+def _reached(
+    found: Mapping[str, list[Box]],
+    unknown: set[str],
+    padding: Mapping[str, Box] = MappingProxyType({}),
+) -> Mapping[str, Reached]:
+    every = {
+        name: Reached(tuple(boxes), padding=padding.get(name, ()))
+        for name, boxes in found.items()
+        if boxes
+    }
     return every | {name: Reached((), known=False) for name in unknown}
 
 
@@ -164,16 +181,38 @@ def _sums(read: Read, box: Box, but: Line | None = None) -> set[int]:
     return sums
 
 
-def _read(box: Box, chain: Chain, shape: tuple[int, ...]) -> Box | None:
-    """Return the positions of an operand that a box of the output reads."""
+def _read(box: Box, chain: Chain) -> Box:
+    """Return the positions that a box of the output reads, also where no operand is."""
     for reading in reversed(chain):
         box = tuple(frozenset(_sums(read, box)) for read in reading)
-    # What lies outside is padding.
+    return box
+
+
+def _inside(box: Box, shape: tuple[int, ...]) -> Box | None:
+    """Return the part of a box in which there are numbers; None where there is none."""
     inside = tuple(
         frozenset(place for place in places if 0 <= place < size)
         for places, size in zip(box, shape, strict=True)
     )
     return inside if all(inside) else None
+
+
+def _pads(step: Step) -> bool:
+    """Whether what a step reads outside of an operand is padding, and not another operand."""
+    if step.kind == "convolution":
+        return not step.attributes["transposed"]
+    return "pool" in step.kind or "pad" in step.kind or step.kind.endswith("conv")
+
+
+def _widen(padding: dict[str, Box], name: str, box: Box, shape: tuple[int, ...]) -> None:
+    """Add the positions of a box that lie outside of a tensor."""
+    outside = tuple(
+        frozenset(place for place in places if not 0 <= place < size)
+        for places, size in zip(box, shape, strict=True)
+    )
+    if any(outside):
+        before = padding.get(name) or outside
+        padding[name] = tuple(a | b for a, b in zip(before, outside, strict=True))
 
 
 def _made(box: Box, chain: Chain, step: Step) -> Box | None:

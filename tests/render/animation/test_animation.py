@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from judges import NestedLoops, Settings, torch_convolution
-from PIL import Image, ImageSequence
+from PIL import Image, ImageDraw, ImageSequence
 from torch import nn
 
 import convtrace as ct
@@ -28,10 +28,11 @@ from convtrace.render.animation.files import (
     trace_webp,
 )
 from convtrace.render.animation.film import make_film
+from convtrace.render.animation.gif import gif
 from convtrace.render.animation.parts import Film
 from convtrace.render.animation.raster import Raster
-from convtrace.render.drawing.scene import Label
-from convtrace.render.drawing.theme import LIGHT
+from convtrace.render.drawing.scene import Anchor, Box, Label
+from convtrace.render.drawing.theme import LIGHT, parse
 from convtrace.render.pictures import font_files
 
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -208,16 +209,52 @@ def test_a_gif_that_does_not_loop_says_nothing_of_loops() -> None:
 def test_decoded_frames_are_the_drawn_ones(write: Callable[..., bytes]) -> None:
     trace = trace_of("transposed")
     film = film_of("transposed")
-    drawn = list(Raster(film, LIGHT, "en", 1.25).frames())
+    drawn = [frame.convert("RGB") for frame in Raster(film, LIGHT, "en", 1.25).frames()]
     file = Image.open(io.BytesIO(write(trace)))
     decoded = [frame.convert("RGB") for frame in ImageSequence.Iterator(file)]
     assert len(decoded) == len(drawn) == 25
     for one, other in zip(decoded, drawn, strict=True):
         assert one.size == other.size
-        gap = np.abs(np.asarray(one, dtype=np.int16) - np.asarray(other))
-        assert gap.max() <= 60  # few colours: the edges of letters are rounded
-        assert gap.mean() < 0.2
+        assert np.array_equal(np.asarray(one), np.asarray(other))
     assert np.abs(np.asarray(decoded[0], dtype=np.int16) - np.asarray(drawn[-1])).max() > 100
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_texts_of_few_colours_look_like_those_that_pillow_writes(lang: str) -> None:
+    words = "conv2d[0,1,2] ≈ −0.25" if lang == "en" else "출력 ≈ −0.25"
+    anchors: dict[str, Anchor] = {"ls": "start", "rs": "end"}
+    for bold, (short, anchor) in itertools.product((False, True), anchors.items()):
+        ink = LIGHT.ink if bold else LIGHT.sum
+        label = Label(150, 20, words, 9.0, ink, bold, anchor)
+        film = Film(300, 30, LIGHT, lang, [label], [[]], [[]])
+        (made,) = Raster(film, LIGHT, lang, 2.0).frames()
+        judge = Image.new("RGB", made.size, LIGHT.ground)
+        draw, face = ImageDraw.Draw(judge), font_files.font(lang, 18.0, bold=bold)
+        draw.text((300, 40), words, ink, face, anchor=short)
+        gap = np.abs(np.asarray(made.convert("RGB"), dtype=np.int16) - np.asarray(judge))
+        assert np.asarray(judge).std() > 10
+        assert gap.max() <= 255 / 12  # the edges of letters have twelve steps
+        assert gap.mean() < 1
+
+
+def test_letters_over_a_line_take_both_grounds() -> None:
+    line = Box(0, 8, 40, 4, LIGHT.ink, None)
+    still = [line, Label(4, 14, "HHH", 12.0, LIGHT.sum)]
+    (made,) = Raster(Film(40, 20, LIGHT, "en", still, [[]], [[]]), LIGHT, "en", 4.0).frames()
+    pixels = np.asarray(made.convert("RGB"))
+    assert set(map(tuple, pixels[:, 155])) == {parse(LIGHT.ground), parse(LIGHT.ink)}
+    assert (pixels == parse(LIGHT.sum)).all(axis=2).sum() > 200  # not hidden by the line
+
+
+def test_a_frame_that_changes_nothing_keeps_its_place_and_its_time() -> None:
+    pixels = np.zeros((20, 30), np.uint8)
+    other = pixels.copy()
+    other[3:5, 7:11] = 1
+    made = gif([pixels, pixels, other], bytes((255, 255, 255, 0, 0, 0)), [5, 7, 9], loop=False)
+    image = Image.open(io.BytesIO(made))
+    read = [(np.asarray(f.convert("L")), f.info["duration"]) for f in ImageSequence.Iterator(image)]
+    assert [time for _, time in read] == [50, 70, 90]
+    assert [(frame == 0).sum() for frame, _ in read] == [0, 0, 8]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])

@@ -20,9 +20,10 @@ import strategies
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from render.figure_cases import FIGURES, run
+from render.figure_cases import FIGURES, counted, run
 from render.figure_judge import assert_readable, number, overlapping, read_texts
 from render.receipt_cases import CASES
+from torch import nn
 from torch.nn import functional
 
 import convtrace as ct
@@ -323,16 +324,28 @@ def test_a_stack_figure_outlines_the_receptive_field_of_torch() -> None:
     kept = {"input": x, **values}
     gradients = torch.autograd.grad(y[0, 3, 1, 2], list(kept.values()))
     texts = read_texts(svg(FIGURES["stack_digits"].scene()), "field")
-    for shown, gradient, tensor in zip(texts, gradients, kept.values(), strict=False):
+    for shown, gradient in zip(texts, gradients, strict=False):
         rows, columns = np.nonzero(gradient[0].abs().sum(0).numpy())
         spans = [(rows.min(), rows.max()), (columns.min(), columns.max())]
-        for text, (low, high), size in zip(
-            shown.removeprefix("reads ").split(", "), spans, tensor.shape[2:], strict=True
-        ):
-            first, _, last = text.replace("−", "-").partition("…")
-            inside = max(int(first), 0), min(int(last or first), size - 1)
-            assert inside == (low, high), shown
+        for text, span in zip(shown.removeprefix("reads ").split(", "), spans, strict=True):
+            first, _, last = text.partition("…")
+            assert (int(first), int(last or first)) == span, shown
     assert trace.steps
+
+
+def test_a_stack_figure_names_padding_apart_and_ends_where_a_stride_leaves_a_remainder() -> None:
+    layers = nn.Sequential(
+        nn.Conv1d(1, 1, 3, stride=2, bias=False), nn.Conv1d(1, 1, 3, padding=1, bias=False)
+    )
+    scene = trace_scene(counted(layers, 1, 1, 10), address="1[0,0,3]")
+    texts = svg(scene)
+    assert read_texts(texts, "tensor") == ["input", "0", "1"]
+    # Of 0 … 3, numbers 2 and 3 are read; they read 4 … 8 of the input, and never its last one.
+    assert read_texts(texts, "field") == ["reads 4…8", "reads 2…3", "position 3"]
+    assert read_texts(texts, "padding") == ["padding: position 4"]
+    korean = svg(trace_scene(run("small"), lang="ko", address="conv1[0,1,0,7]"))
+    assert read_texts(korean, "field") == ["읽는 자리 0…1, 6…7", "위치 0, 7"]
+    assert read_texts(korean, "padding") == ["패딩: 행 −1", "패딩: 열 8"]
 
 
 @pytest.mark.parametrize("name", ["stack_holes", "stack_holes_one", "stack"])
@@ -526,7 +539,7 @@ def test_a_figure_that_cannot_be_drawn_says_what_to_do(
 def test_a_figure_that_is_too_large_says_what_to_choose_instead() -> None:
     x, w = torch.ones(1, 1, 60, 1, 1), torch.ones(1, 1, 60, 1, 1)
     trace = ct.trace(lambda x: functional.conv3d(x, w), x)
-    with pytest.raises(UsageError, match=r"too large to read: 145 × 939 mm\n  --figure rec"):
+    with pytest.raises(UsageError, match=r"too large to read: 145 × 942 mm\n  --figure rec"):
         trace_scene(trace, figure="layer", address="conv3d[0,0,0,0,0]")
     with pytest.raises(UsageError, match=r"4608 terms in 512 channels\n  limit=16 shows fewer"):
         receipt_scene(CASES["cut_channels"].receipt(), limit=4608)

@@ -123,6 +123,28 @@ def test_the_texts_of_a_pdf_are_those_of_the_figure(lang: str, tmp_path: Path) -
     assert "224.5" in words
 
 
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_rounding_down_is_written_alike_in_every_font(
+    lang: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_korean()
+    scene = FIGURES["window"].scene(lang)
+    law = "⌊(7 + 1 + 1 − 2·(3 − 1) − 1) / 2⌋ + 1 = 3"
+    assert any(label.text.endswith(law) for label in scene.labels)
+    for found in (fonts.settled(scene, "Noto Sans CJK KR"), fonts.settled(scene, "DejaVu Sans")):
+        assert "".join(label.text for label in found.labels).count(law) == 2
+    pieces = [label for label in fonts.settled(scene, "Noto Sans CJK KR").labels if label.font]
+    assert {label.text for label in pieces} == {"⌊", "⌋"}  # which that font lacks
+    text = pdf_text(pdf_bytes(scene), tmp_path)
+    assert "".join(text.split()).count(law.replace(" ", "")) == 2
+    assert fonts.spelled(scene) is scene
+    fonts._with_floor.cache_clear()
+    monkeypatch.setattr(fonts, "FAMILIES", ("Noto Sans CJK KR",))
+    words = fonts.spelled(scene).labels
+    assert any("floor((7 + 1" in label.text and " / 2) + 1" in label.text for label in words)
+    fonts._with_floor.cache_clear()
+
+
 def test_a_pdf_has_the_size_that_was_asked() -> None:
     found = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ", pdf_bytes(FIGURES["stack"].scene(width=85)))
     if found is None:

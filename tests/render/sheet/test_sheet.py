@@ -70,6 +70,10 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }  # fmt: skip
 
 
+TOGETHER = ("two-layers", "classifier", "one-d", "names")
+"""Cases that are also written on one sheet."""
+
+
 def model_of(case: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     """Return a model with whole weights, an input that counts, and another one."""
     make, shape = CASES[case]
@@ -128,6 +132,9 @@ def recalculated(folder: Path) -> dict[str, Any]:
         ):
             books.append(folder / f"{name}.xlsx")
             books[-1].write_bytes(content)
+        if case in TOGETHER:
+            books.append(folder / f"{case}.one.xlsx")
+            ct.trace(model, x).save(books[-1], one_sheet=True)
     run_stack(DemoOptions()).save(folder / "demo.xlsx")
     books.append(folder / "demo.xlsx")
     found = libreoffice.recalculate(books, folder)
@@ -155,6 +162,60 @@ def test_changed_pixels_change_everything_above_as_pytorch_does(
 def assert_output(sheets: dict[str, Any], name: str, expected: torch.Tensor) -> None:
     found = libreoffice.tensor(sheets, name, tuple(expected.shape))
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_libreoffice_computes_the_same_where_all_tensors_stand_on_one_sheet(
+    case: str, recalculated: dict[str, Any]
+) -> None:
+    model, x, _ = model_of(case)
+    sheets = recalculated[f"{case}.one"]
+    assert set(sheets) == {"convtrace", "network"}
+    assert_output(sheets, list(ct.trace(model, x).steps)[-1], model(x))
+
+
+def test_the_arrows_of_libreoffice_lead_through_two_layers_down_to_the_pixels(
+    folder: Path, recalculated: dict[str, Any]
+) -> None:
+    assert recalculated  # which wrote the files, and made a profile
+    model, x, _ = model_of("two-layers")
+    trace, file = ct.trace(model, x), folder / "two-layers.one.xlsx"
+    book = libreoffice.precedents([file], folder)[file.stem]
+    tensors = {**trace.inputs, **trace.parameters, **{k: s.value for k, s in trace.steps.items()}}
+    cells = {
+        ct.Address(name, index): cell
+        for name, value in tensors.items()
+        for index, cell in book.cells(name, value.shape).items()
+    }
+    names = {cell: address for address, cell in cells.items()}
+    asked = ct.Address("conv2", (0, 1, 1, 1))
+    levels = libreoffice.arrows(file, cells[asked], folder)
+    assert len(levels) == 3  # conv2, relu, conv1; pressed once more, it draws nothing
+    ends = {asked}
+    for level, count in zip(levels, (2 * 3 + 1, 1, 2 * 2 + 1), strict=True):
+        assert {names[end] for _, end in level} == ends
+        assert len(level) == count * len(ends)  # an input and a kernel a channel, and the bias
+        below: set[ct.Address] = set()
+        for end in ends:
+            receipt = trace.why(end)
+            terms = {one for term in receipt.terms for one in (term.source, term.weight_address)}
+            starts = {names[start] for start, last in level if names[last] == end}
+            assert starts <= {*terms, receipt.bias_address}  # a range begins at its first cell
+            below |= {term.source for term in receipt.terms if term.source is not None}
+        ends = below
+    assert {address.step for address in ends} == {"input"}
+    assert {names[start].step for start, _ in levels[-1]} == {"input", "conv1.weight", "conv1.bias"}
+
+
+def test_of_references_to_other_sheets_libreoffice_draws_only_that_there_are_some(
+    folder: Path, recalculated: dict[str, Any]
+) -> None:
+    assert recalculated
+    file = folder / "two-layers.old.xlsx"
+    book = libreoffice.precedents([file], folder)[file.stem]
+    cell = book.cells("conv2", (1, 2, 2, 2))[0, 1, 1, 1]
+    (arrows, *_) = libreoffice.arrows(file, cell, folder)
+    assert len(arrows) == 1  # which is why `one_sheet` is there
 
 
 @pytest.fixture(scope="module")

@@ -436,7 +436,7 @@ def test_receipt_line_says_it_in_one_line(name: str, line: str) -> None:
 
 
 def printed(name: str, **settings: object) -> str:
-    for cached in (Style.parse, Style._add):  # noqa: SLF001  (no public way)
+    for cached in (Style.parse, Style._add):
         cached.cache_clear()  # a style remembers the codes of the console that used it first
     stream = io.StringIO()
     console = Console(file=stream, **settings)  # type: ignore[arg-type]  # any setting of a console

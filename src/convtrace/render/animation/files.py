@@ -18,8 +18,9 @@ from typing import Any
 
 from convtrace.errors import UsageError
 from convtrace.render.animation.film import make_film
+from convtrace.render.animation.gif import gif
 from convtrace.render.animation.parts import Film
-from convtrace.render.animation.raster import CLEAR, Raster
+from convtrace.render.animation.raster import Raster
 from convtrace.render.drawing.scene import MM, Scene
 from convtrace.render.pictures.drawn import renderer
 from convtrace.render.pictures.svg import elements, svg
@@ -48,27 +49,33 @@ def _pillow(
     """Write pictures with Pillow."""
     _check_seconds(seconds)
     raster = Raster(film, film.theme, film.lang, _scale(film, width))
-    if form == "WEBP":
-        first, *others = raster.frames()
-    else:
-        first, *others = raster.few_colours(only_changes=form == "GIF")
-    each = max(10, round(seconds * 1000))
     options: dict[str, Any] = {
-        "GIF": {"optimize": False, "disposal": 1, "transparency": CLEAR},
         "PNG": {},
         "WEBP": {"lossless": True, "quality": 20, "method": 1},
     }[form]
-    times = [each] * len(others) + [LAST * each]
-    if form == "GIF":  # without a number of loops, a GIF is shown once
-        options |= {"loop": 0} if loop else {}
-    else:
-        options["loop"] = 0 if loop else 1
+    first, *others = raster.frames()
+    times = _times(len(film.moments), round(seconds * 1000), 10)
     stream = io.BytesIO()
     first.save(
         stream, form, save_all=True, append_images=others,
-        duration=times if others else times[0], **options,
+        duration=times if others else times[0], loop=0 if loop else 1, **options,
     )  # fmt: skip
     return stream.getvalue()
+
+
+def _gif(
+    film: Film, *, width: int | None = None, seconds: float = SECONDS, loop: bool = True
+) -> bytes:
+    _check_seconds(seconds)
+    raster = Raster(film, film.theme, film.lang, _scale(film, width))
+    times = _times(len(film.moments), int(round(seconds * 1000) / 10), 1)
+    return gif(raster.pixels(), raster.palette.colours, times, loop=loop)
+
+
+def _times(count: int, each: int, least: int) -> list[int]:
+    """Return how long each of so many frames is shown."""
+    each = max(least, each)
+    return [each] * (count - 1) + [LAST * each]
 
 
 def _video(
@@ -79,7 +86,8 @@ def _video(
 
     _check_seconds(seconds)
     raster = Raster(film, film.theme, film.lang, _scale(film, width), even=True)
-    return video(raster.frames(), len(film.moments), form, seconds, LAST)
+    pictures = (frame.convert("RGB") for frame in raster.frames())
+    return video(pictures, len(film.moments), form, seconds, LAST)
 
 
 def _svg(
@@ -138,7 +146,7 @@ def _check_seconds(seconds: float) -> None:
         )
 
 
-trace_gif = renderer(make_film, partial(_pillow, "GIF"))
+trace_gif = renderer(make_film, _gif)
 trace_apng = renderer(make_film, partial(_pillow, "PNG"))
 trace_webp = renderer(make_film, partial(_pillow, "WEBP"))
 trace_mp4 = renderer(make_film, partial(_video, "mp4"))

@@ -6,7 +6,7 @@ once; a moment belongs to one frame; what is kept stays from its frame on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,9 +90,10 @@ class Stage:
         """Say how the numbers of one kind are written, in all frames alike."""
         values = list({value for array in arrays for value in array.ravel().tolist()})
         scale = Scale.of(values, DIGITS, narrow=self._narrow)
-        shown = [scale.show(value) for value in values]
-        width = max(18.0, *(width_of(one.text, BODY) + 7 for one in shown))
-        return _Kind(scale, width, f" {ABOUT}" if any(one.rounded for one in shown) else "")
+        written = {value: scale.show(value) for value in values}
+        width = max(18.0, *(width_of(one.text, BODY) + 7 for one in written.values()))
+        rounded = any(one.rounded for one in written.values())
+        return _Kind(scale, width, f" {ABOUT}" if rounded else "", written)
 
     def _lay_out(self) -> None:
         """Place every grid."""
@@ -237,7 +238,7 @@ class Stage:
             sign = ABOUT if ABOUT in signs else "="
             yield Label(x, y, sign, HEAD, theme.quiet, anchor="middle", role="sign")
             if band.plane % self._planes == 0:
-                y -= 0.5
+                y = (kernel.y + self._kernels[place + self._planes - 1].bottom) / 2 + 3.5
                 total = self._sums.show(sums[band.channel])
                 there = receipt.products[band.channel][receipt.present[band.channel]].tolist()
                 sign = sum_sign([self._products.show(one) for one in there], total)
@@ -309,6 +310,8 @@ class Stage:
             parts.append(scale.show(receipt.bias))
         total = self._outputs.show(receipt.reported)
         texts = [p.text for p in parts]
+        if receipt.bias is not None:
+            texts[-1] += f" ({self._pen.say('figure.bias')})"
         rest = [f"− {t[1:]}" if t.startswith(MINUS) else f"+ {t}" for t in texts[1:]]
         return f"{' '.join([texts[0], *rest])} {sum_sign(parts, total)} {total.text}"
 
@@ -329,15 +332,17 @@ class _Kind:
         scale: Their digits.
         width: Width of a cell that holds any of them.
         mark: What is added to a heading: ` ≈` where one of them is shown rounded.
+        written: Each of them, written.
     """
 
     scale: Scale
     width: float
     mark: str
+    written: Mapping[Number, Shown]
 
     def show(self, value: Number) -> Shown:
         """Write one of them."""
-        return self.scale.show(value)
+        return self.written.get(value) or self.scale.show(value)  # NaN is not found
 
 
 def _ring(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:

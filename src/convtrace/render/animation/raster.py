@@ -1,24 +1,34 @@
-"""Frames as pixels, by Pillow: texts are made once, and only what moves is drawn again."""
+"""Frames as pixels of few colours: a letter is made once, and only what moves is drawn again."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from PIL import Image, ImageChops, ImageDraw
+import numpy as np
+from PIL import Image, ImageDraw
 
+from convtrace.render.animation.palette import Palette, Pixels
 from convtrace.render.animation.parts import Film
 from convtrace.render.drawing.scene import Box, Label, Shape, Stroke
-from convtrace.render.drawing.theme import Theme, mix, parse
+from convtrace.render.drawing.theme import Theme
 from convtrace.render.pictures.font_files import drawable, font
 
-CLEAR = 255
-"""Place in the palette of what stays as it was."""
 
+@dataclass(frozen=True, slots=True)
+class _Ink:
+    """What a letter or a text covers.
 
-_EDGES = 12
-"""Steps from a ground to the ink of letters on it."""
+    Attributes:
+        cover: How much of each pixel, from 0 to 255.
+        left, top: Its upper left corner, from the start of the text on its baseline.
+        wide: How far the next letter is from its start.
+    """
+
+    cover: Pixels
+    left: int
+    top: int
+    wide: float
 
 
 class Raster:
@@ -30,105 +40,134 @@ class Raster:
         lang: Language, which decides the font.
         scale: Pixels of a point.
         even: Whether the size is made even, as videos need.
+
+    Attributes:
+        palette: The colours.
     """
 
     def __init__(
         self, film: Film, theme: Theme, lang: str, scale: float, *, even: bool = False
     ) -> None:
-        self._film, self._lang, self._scale, self._theme = film, lang, scale, theme
-        size = [round(film.width * scale), round(film.height * scale)]
+        self._film, self._lang, self._scale = film, lang, scale
+        width, height = round(film.width * scale), round(film.height * scale)
         if even:
-            size = [side + side % 2 for side in size]
-        self._size = (size[0], size[1])
-        self._letters: dict[tuple[str, float, bool], tuple[Any, tuple[int, int], float]] = {}
-        self._ground = Image.new("RGB", self._size, theme.ground)
+            width, height = width + width % 2, height + height % 2
+        self.palette = Palette(theme)
+        self._letters: dict[tuple[str, float, bool], _Ink] = {}
+        self._texts: dict[tuple[str, float, bool], _Ink] = {}
+        self._written: dict[tuple[str, float, bool, str, int], Pixels] = {}
+        self._ground = np.full((height, width), self.palette.place(theme.ground), dtype=np.uint8)
         self._paint(self._ground, film.still)
 
-    def frames(self) -> Iterator[Image.Image]:
-        """Yield the frames in full colour."""
-        kept = self._ground
+    def pixels(self) -> Iterator[Pixels]:
+        """Yield the frames as places in the palette, [height, width]."""
+        kept = self._ground.copy()
         for moment, more in zip(self._film.moments, self._film.kept, strict=True):
-            if more:
-                kept = kept.copy()
-                self._paint(kept, more)
+            self._paint(kept, more)
             frame = kept.copy()
             self._paint(frame, moment)
             yield frame
 
-    def few_colours(self, *, only_changes: bool = False) -> list[Image.Image]:
-        """Return the frames with one palette.
+    def frames(self) -> Iterator[Image.Image]:
+        """Yield the frames as pictures with one palette."""
+        return map(self.palette.image, self.pixels())
 
-        Args:
-            only_changes: Whether pixels that stay as they were become `CLEAR`, so that a file
-                holds, and a program decodes, only what moves.
-        """
-        frames = list(self.frames())
-        palette = _palette(self._theme)
-        found = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
-        if not only_changes:
-            return found
-        changed = [found[0]]
-        for before, after in itertools.pairwise(found):
-            same = ImageChops.subtract_modulo(after, before).point([255, *(0,) * 255], "1")
-            frame = after.copy()
-            frame.paste(CLEAR, mask=same)
-            changed.append(frame)
-        return changed
-
-    def _paint(self, image: Image.Image, shapes: Sequence[Shape]) -> None:
-        draw = ImageDraw.Draw(image)
+    def _paint(self, pixels: Pixels, shapes: Sequence[Shape]) -> None:
         for shape in shapes:
             if isinstance(shape, Label):
-                self._write(image, shape)
+                self._write(pixels, shape)
             elif isinstance(shape, Box):
-                self._box(draw, shape)
+                self._box(pixels, shape)
             else:
-                self._lines(draw, shape)
+                self._lines(pixels, shape)
 
-    def _box(self, draw: ImageDraw.ImageDraw, box: Box) -> None:
+    def _box(self, pixels: Pixels, box: Box) -> None:
         s = self._scale
-        left, top = round(box.x * s), round(box.y * s)
-        right, bottom = round((box.x + box.width) * s), round((box.y + box.height) * s)
-        width = max(1, round(box.weight * s)) if box.stroke else 0
-        corners = (left, top, max(right, left), max(bottom, top))
-        draw.rectangle(corners, fill=box.fill, outline=box.stroke, width=width)
+        left, top = max(round(box.x * s), 0), max(round(box.y * s), 0)
+        right = max(round((box.x + box.width) * s), left) + 1
+        bottom = max(round((box.y + box.height) * s), top) + 1
+        inside = pixels[top:bottom, left:right]
+        if box.fill:
+            inside[:] = self.palette.place(box.fill)
+        if box.stroke:
+            wide = max(1, round(box.weight * s))
+            ink = self.palette.place(box.stroke)
+            inside[:wide] = inside[-wide:] = ink
+            inside[:, :wide] = inside[:, -wide:] = ink
 
-    def _lines(self, draw: ImageDraw.ImageDraw, stroke: Stroke) -> None:
+    def _lines(self, pixels: Pixels, stroke: Stroke) -> None:
         s = self._scale
-        for line in stroke.lines:
-            points = [(x * s, y * s) for x, y in line]
-            if stroke.filled:
-                draw.polygon(points, fill=stroke.ink)
-            else:
-                draw.line(points, fill=stroke.ink, width=max(1, round(stroke.weight * s)))
-
-    def _write(self, image: Image.Image, label: Label) -> None:
-        key = (label.text, label.size, label.bold)
-        found = self._letters.get(key)
-        if found is None:
-            face = font(self._lang, label.size * self._scale, bold=label.bold)
-            text = drawable(face, label.text)
-            core, offset = face.getmask2(text, mode="L", anchor="ls")
-            mask = Image.new("L", core.size)
-            mask.im = core
-            found = (mask, offset, face.getlength(text))
-            self._letters[key] = found
-        mask, (dx, dy), wide = found
-        if not mask.size[0] or not mask.size[1]:
+        every = [(x * s, y * s) for line in stroke.lines for x, y in line]
+        if not every:
             return
-        shift = {"start": 0.0, "middle": wide / 2, "end": wide}[label.anchor]
-        left = round(label.x * self._scale - shift + dx)
-        top = round(label.y * self._scale + dy)
-        image.paste(label.ink, (left, top), mask)
+        wide = max(1, round(stroke.weight * s))
+        left, top = (max(int(min(axis)) - wide, 0) for axis in zip(*every, strict=True))
+        right, bottom = (int(max(axis)) + wide + 1 for axis in zip(*every, strict=True))
+        around = pixels[top:bottom, left:right]
+        height, width = around.shape
+        image = Image.frombytes("L", (width, height), around.tobytes())
+        draw, ink = ImageDraw.Draw(image), self.palette.place(stroke.ink)
+        for line in stroke.lines:
+            points = [(x * s - left, y * s - top) for x, y in line]
+            if stroke.filled:
+                draw.polygon(points, fill=ink)
+            else:
+                draw.line(points, fill=ink, width=wide)
+        around[:] = np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(around.shape)
 
+    def _write(self, pixels: Pixels, label: Label) -> None:
+        key = (label.text, label.size, label.bold)
+        ink = self._texts.get(key)
+        if ink is None:
+            ink = self._texts[key] = self._text(*key)
+        shift = {"start": 0.0, "middle": ink.wide / 2, "end": ink.wide}[label.anchor]
+        left = max(round(label.x * self._scale - shift + ink.left), 0)
+        top = max(round(label.y * self._scale + ink.top), 0)
+        height, width = ink.cover.shape
+        under = pixels[top : top + height, left : left + width]
+        if not under.size:
+            return
+        flat = under.tobytes()
+        first = flat[0]
+        if len(flat) == ink.cover.size and flat.count(first) == len(flat):
+            written = self._written.get((*key, label.ink, first))
+            if written is None:
+                written = self.palette.ramp(first, label.ink)[ink.cover]
+                self._written[*key, label.ink, first] = written
+            under[:] = written
+            return
+        cover = ink.cover[: under.shape[0], : under.shape[1]]
+        for ground in np.unique(under).tolist():
+            here = under == ground
+            under[here] = self.palette.ramp(ground, label.ink)[cover[here]]
 
-def _palette(theme: Theme) -> Image.Image:
-    """Return a palette: every colour of a theme, and the edges of letters on every ground."""
-    grounds = [theme.ground, *map(theme.behind, (theme.window, theme.kernel, theme.sum))]
-    inks = [theme.quiet, theme.window, theme.sum, theme.rule]
-    pairs = [(ground, theme.ink) for ground in grounds] + [(theme.ground, ink) for ink in inks]
-    edges = [mix(*pair, step / _EDGES) for pair in pairs for step in range(1, _EDGES + 1)]
-    colours = dict.fromkeys([*grounds, theme.kernel, *edges])
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([part for colour in colours for part in parse(colour)])
-    return palette
+    def _text(self, text: str, size: float, bold: bool) -> _Ink:
+        """Put the letters of a text side by side."""
+        face = font(self._lang, size * self._scale, bold=bold)
+        letters: list[tuple[int, _Ink]] = []
+        at = 0.0
+        for letter in drawable(face, text):
+            ink = self._letters.get((letter, size, bold))
+            if ink is None:
+                core, (left, top) = face.getmask2(letter, mode="L", anchor="ls")
+                cover = np.array(core, dtype=np.uint8).reshape(core.size[::-1])
+                ink = _Ink(cover, left, top, face.getlength(letter))
+                self._letters[letter, size, bold] = ink
+            if ink.cover.size:
+                letters.append((round(at) + ink.left, ink))
+            at += ink.wide
+        if not letters:
+            return _Ink(np.zeros((0, 0), np.uint8), 0, 0, at)
+        start, top = letters[0][0], letters[0][1].top
+        end, low = start, top
+        for x, ink in letters:
+            height, width = ink.cover.shape
+            start, end = min(start, x), max(end, x + width)
+            top, low = min(top, ink.top), max(low, ink.top + height)
+        cover = np.zeros((low - top, end - start), np.uint8)
+        for x, ink in letters:
+            height, width = ink.cover.shape
+            y = ink.top - top
+            part = cover[y : y + height, x - start : x - start + width]
+            np.maximum(part, ink.cover, out=part)
+        return _Ink(cover, start, top, at)

@@ -68,6 +68,7 @@ class Label:
         bold: Whether it is bold.
         anchor: Which point of it lies at `x`.
         role: What it is, e.g. `product`; a class name in SVG.
+        font: Name of its font, where it is not that of the whole drawing.
     """
 
     x: float
@@ -78,6 +79,7 @@ class Label:
     bold: bool = False
     anchor: Anchor = "start"
     role: str = ""
+    font: str = ""
 
     def moved(self, dx: float, dy: float) -> Label:
         """Return the text at another place."""
@@ -90,6 +92,7 @@ class Label:
             self.bold,
             self.anchor,
             self.role,
+            self.font,
         )
 
     @property

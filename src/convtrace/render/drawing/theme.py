@@ -7,6 +7,7 @@ in a heading, an outline or a hatching, so that a figure can be read in grey.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 WINDOW, KERNEL, SUM, WRONG = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 NEGATIVE = "#CC79A7"
@@ -96,6 +97,7 @@ def theme_of(name: str, *, grey: bool = False) -> Theme:
     return replace(theme, **greys, negative=theme.quiet, grey=True)
 
 
+@lru_cache(maxsize=4096)
 def mix(one: str, other: str, part: float) -> str:
     """Return the colour that is `part` of the way from one to another.
 

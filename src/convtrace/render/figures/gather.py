@@ -7,7 +7,7 @@ from convtrace.geometry import taps
 from convtrace.render.drawing.pen import Pen
 from convtrace.render.drawing.scene import Block, below
 from convtrace.render.figures.arranged import ARROW, Panels, arranged
-from convtrace.render.figures.layers import Layer, headline, settings, size_lines
+from convtrace.render.figures.layers import Layer, bias_lines, headline, settings, size_lines
 from convtrace.render.figures.page import page
 from convtrace.render.figures.planes import (
     Marks,
@@ -132,7 +132,7 @@ def _turned(place: Place, sizes: Place) -> Place:
 
 def _words(layer: Layer, pen: Pen, cropped: bool) -> list[str]:
     window = layer.window
-    lines = [pen.say("figure.gather"), pen.say("figure.holes")]
+    lines = [pen.say("figure.gather"), *bias_lines(layer, pen), pen.say("figure.holes")]
     if len(window.channels) > 1:
         lines.append(
             pen.say("figure.one_channel", channel=window.channels[0], count=len(window.channels))

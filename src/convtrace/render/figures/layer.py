@@ -9,7 +9,7 @@ from convtrace.render.cut import choose
 from convtrace.render.drawing.frame import too_large
 from convtrace.render.drawing.pen import SMALL, Pen
 from convtrace.render.drawing.scene import Block, below, beside, widened
-from convtrace.render.figures.layers import Layer, headline, settings
+from convtrace.render.figures.layers import Layer, bias_lines, headline, settings
 from convtrace.render.figures.page import page
 from convtrace.render.figures.planes import (
     MOST,
@@ -25,7 +25,7 @@ from convtrace.render.figures.planes import (
 )
 from convtrace.render.figures.window import kernel_lead
 from convtrace.render.look import name
-from convtrace.render.numbers import ABOUT, MINUS, Scale, Shown
+from convtrace.render.numbers import MINUS, Scale, Shown
 
 MOST_IN, MOST_OUT = 4, 3
 """Input and output channels that are drawn."""
@@ -115,6 +115,7 @@ class _Parts:
         """Say what the marks mean, and what was left out, which sums to `rest`."""
         layer, pen, window = self.layer, self.pen, self.layer.window
         lines = [pen.say("figure.layer.transposed" if layer.transposed else "figure.layer.plain")]
+        lines += bias_lines(layer, pen)
         if any(not self.inside.inside(place) for place in self.inside.places):
             lines.append(pen.say("shown.padding"))
         if len(self.at) < len(window.channels):
@@ -209,8 +210,17 @@ class _Parts:
             return []
         numbers = [bias.item((channel,)) for channel in self.outs]
         scale = Scale.of(numbers, 4, narrow=pen.look.narrow)
-        texts = [_added(scale.show(one)) for one in numbers]
-        labels = [pen.text(text, SMALL + 1, role="bias") for text in texts]
+        shown = [scale.show(one) for one in numbers]
+        labels = [
+            titled(
+                pen,
+                pen.say("figure.bias"),
+                pen.text(_added(one), SMALL + 1, role="bias"),
+                bold=False,
+                rounded=one.rounded,
+            )
+            for one in shown
+        ]
         wide = max(label.width for label in labels)
         return [widened(label, wide, "left") for label in labels]
 
@@ -233,6 +243,6 @@ class _Parts:
 
 
 def _added(number: Shown) -> str:
-    """Write a number that is added: `+ 2`, `− 1`, `− ≈0.333`."""
-    sign, text = (MINUS, number.text[1:]) if number.text.startswith(MINUS) else ("+", number.text)
-    return f"{sign} {ABOUT if number.rounded else ''}{text}"
+    """Write a number that is added: `+ 2`, `− 1`."""
+    text = number.text
+    return f"{MINUS} {text[1:]}" if text.startswith(MINUS) else f"+ {text}"

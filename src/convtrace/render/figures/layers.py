@@ -160,14 +160,20 @@ def settings(layer: Layer, pen: Pen) -> str:
     return f"{pen.say(key, step=name(layer.step.name))}: {', '.join(parts)}"
 
 
+def bias_lines(layer: Layer, pen: Pen) -> list[str]:
+    """Say that there is no bias, where the other words speak of one."""
+    return [] if "bias" in layer.step.values else [pen.say("figure.no_bias")]
+
+
 def size_lines(layer: Layer, pen: Pen) -> list[str]:
     """Say how the size of the output comes about, along each axis."""
     lines: list[str] = []
     sizes = layer.window.sizes
     for key, axis, size in zip(AXES[len(layer.axes)], layer.axes, sizes, strict=True):
-        # Few fonts have the signs for rounding down.
-        formula = output_formula(axis, size).replace("⌊", "floor(").replace("⌋", ")")
+        formula = output_formula(axis, size)
         lines.append(pen.say("figure.size", axis=pen.say(f"axes.{key}"), formula=formula))
+    if not layer.transposed:
+        lines.append(pen.say("shown.floor"))
     return lines
 
 

@@ -15,7 +15,7 @@ from convtrace.projection import Uses
 from convtrace.render.drawing.pen import Pen
 from convtrace.render.drawing.scene import Block
 from convtrace.render.figures.arranged import ARROW, Panels, arranged
-from convtrace.render.figures.layers import Layer, settings
+from convtrace.render.figures.layers import Layer, bias_lines, settings
 from convtrace.render.figures.page import page
 from convtrace.render.figures.planes import Marks, Place, place_of, plane, read, titled, view, write
 from convtrace.render.figures.window import kernel_lead
@@ -128,7 +128,7 @@ def _first_source(layer: Layer) -> Address:
 
 def _words(layer: Layer, pen: Pen, cropped: bool) -> list[str]:
     key = "transposed" if layer.transposed else "plain"
-    lines = [pen.say(f"figure.scatter.{key}")]
+    lines = [pen.say(f"figure.scatter.{key}"), *bias_lines(layer, pen)]
     if cropped:
         lines.append(pen.say("figure.cropped"))
     return lines

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise, product
 
 from convtrace.address import Address
-from convtrace.cone import cone
 from convtrace.errors import UsageError
 from convtrace.graph import Trace
 from convtrace.intervals import Interval
@@ -48,14 +47,16 @@ class Panel:
         name: Its name.
         shape: Its shape.
         span: First and last position on each axis that matter; None where that is unknown.
-        reads: Which of them are read, axis by axis; those of all entries together. Padding is in
-            none of them. Empty where that is unknown.
+        padding: Positions of padding that are read beside them, on each axis.
+        reads: Which of them are read, axis by axis; those of all entries together. Empty where
+            that is unknown.
         settings: How it was made, in a few words.
     """
 
     name: str
     shape: Sequence[int]
     span: tuple[Interval, ...] | None
+    padding: Places
     reads: tuple[Places, ...]
     settings: str
 
@@ -65,11 +66,20 @@ class Panel:
         return (self.shape[-2] if len(self.shape) > 3 else 1, self.shape[-1])
 
     @property
+    def outline(self) -> tuple[Interval, ...]:
+        """First and last position on each spatial axis that are outlined, those of padding too."""
+        spans = (self.span or ())[2:]
+        beside = self.padding[2:] or (frozenset[int](),) * len(spans)
+        return tuple(
+            (min(low, *outside), max(high, *outside)) if outside else (low, high)
+            for (low, high), outside in zip(spans, beside, strict=True)
+        )
+
+    @property
     def inner(self) -> int:
-        """Positions inside of the span, on the spatial axes; padding does not count."""
-        pairs = zip(self.span or (), self.shape, strict=True)
-        sizes = [max(min(high, size - 1) - max(low, 0) + 1, 0) for (low, high), size in pairs]
-        return math.prod(sizes[2:])
+        """Positions of the tensor inside of the outline, on the spatial axes."""
+        pairs = zip(self.outline, self.shape[2:], strict=True)
+        return math.prod(min(high, size - 1) - max(low, 0) + 1 for (low, high), size in pairs)
 
     @property
     def read(self) -> int:
@@ -105,8 +115,8 @@ def stack_figure(trace: Trace, address: Address, pen: Pen) -> Block:
             f"no tensor below {address} has channels and positions to draw\n"
             "  figure='receipt' explains the number itself."
         )
-    spans, reads = cone(trace, address, chosen), reached_below(trace, address)
-    every = {one: _panel(trace, one, spans, reads, pen) for one in chosen}
+    reads = reached_below(trace, address)
+    every = {one: _panel(trace, one, reads, pen) for one in chosen}
     panels, picture = list(every.values()), _picture(list(every.values()), pen)
     for most in COUNTS[1:]:
         if picture.width <= pen.room:
@@ -117,7 +127,7 @@ def stack_figure(trace: Trace, address: Address, pen: Pen) -> Block:
     value = pen.look.identify(trace.value(address)).text
     left_out = sum(_is_drawable(_shape(trace, one)) for one in path) - len(chosen)
     words = [pen.say("figure.stack")]
-    if any(_outside(panel) for panel in panels):
+    if any(any(panel.padding[2:]) for panel in panels):
         words.append(pen.say("figure.stack_padding"))
     holes = [panel for panel in panels if panel.holes]
     largest = max(max(panel.plane) for panel in panels)
@@ -177,17 +187,11 @@ def _shape(trace: Trace, tensor: str) -> tuple[int, ...]:
     return step.shape if step else trace.inputs[tensor].shape
 
 
-def _panel(
-    trace: Trace,
-    tensor: str,
-    spans: Mapping[str, tuple[Interval, ...] | None],
-    reads: Mapping[str, Reached],
-    pen: Pen,
-) -> Panel:
+def _panel(trace: Trace, tensor: str, reads: Mapping[str, Reached], pen: Pen) -> Panel:
     step = trace.steps.get(tensor)
     shape, settings = _shape(trace, tensor), _settings(step, pen) if step else ""
-    found = reads.get(tensor)
-    return Panel(tensor, shape, spans[tensor], found.boxes if found else (), settings)
+    found = reads.get(tensor, Reached(()))
+    return Panel(tensor, shape, found.spans, found.padding, found.boxes, settings)
 
 
 def _settings(step: Step, pen: Pen) -> str:
@@ -205,14 +209,6 @@ def _settings(step: Step, pen: Pen) -> str:
     if step.attributes["transposed"]:
         parts.insert(0, pen.say("figure.transposed_word"))
     return ", ".join(parts)
-
-
-def _outside(panel: Panel) -> bool:
-    """Return whether part of the field lies on padding."""
-    return panel.span is not None and any(
-        low < 0 or high >= size
-        for (low, high), size in zip(panel.span[2:], panel.shape[2:], strict=True)
-    )
 
 
 def _picture(panels: Sequence[Panel], pen: Pen) -> Block:
@@ -254,6 +250,7 @@ def _labels(panel: Panel, last: bool, pen: Pen) -> Block:
     if panel.span:
         key = "figure.itself" if last else "figure.field"
         lines.append(pen.quiet(pen.say(key, field=_field(panel)), role="field"))
+        lines += [pen.quiet(text, role="padding") for text in _padding(panel, pen)]
     if panel.holes:
         values = {"count": f"{panel.read:,}", "of": f"{panel.inner:,}"}
         lines.append(pen.quiet(pen.say("figure.some_read", **values), role="read"))
@@ -261,13 +258,27 @@ def _labels(panel: Panel, last: bool, pen: Pen) -> Block:
 
 
 def _field(panel: Panel) -> str:
-    """Write how many positions the field has along each spatial axis, and which."""
+    """Write the first and last position that are read along each spatial axis."""
     assert panel.span is not None
-    parts: list[str] = []
-    for low, high in panel.span[2:]:
-        first, last = (str(place).replace("-", MINUS) for place in (low, high))
-        parts.append(first if low == high else f"{first}…{last}")
-    return ", ".join(parts)
+    return ", ".join(_written(low, high) for low, high in panel.span[2:])
+
+
+def _padding(panel: Panel, pen: Pen) -> list[str]:
+    """Write which positions of padding are read, a line for each spatial axis that has some."""
+    axes = panel.padding[2:]
+    names = ("depth", "row", "column")[-len(axes) :] if len(axes) > 1 else ("place",)
+    texts: list[str] = []
+    for axis, outside in zip(names, axes, strict=False):
+        runs = [_written(run[0], run[-1]) for run in _runs(sorted(outside))]
+        if runs:
+            where = pen.say(f"axis.{axis}", n=", ".join(runs))
+            texts.append(pen.say("figure.field_padding", where=where))
+    return texts
+
+
+def _written(low: int, high: int) -> str:
+    first, last = (str(place).replace("-", MINUS) for place in (low, high))
+    return first if low == high else f"{first}…{last}"
 
 
 def _plane(
@@ -280,8 +291,8 @@ def _plane(
     wide, tall = columns * unit, rows * down
     field: tuple[float, float, float, float] | None = None
     if panel.span:
-        low, high = panel.span[-1]
-        first, last = panel.span[-2] if len(panel.shape) > 3 else (0, 0)
+        low, high = panel.outline[-1]
+        first, last = panel.outline[-2] if len(panel.shape) > 3 else (0, 0)
         field = (low * unit, first * down, (high + 1) * unit, (last + 1) * down)
     behind = min(panel.shape[1] - 1, _BEHIND) * _SHIFT
     left = max(-field[0], 0) + 1 if field else 1.0
@@ -335,10 +346,9 @@ def _field_shapes(
 
 def _holes(panel: Panel, unit: float, down: float, pen: Pen) -> list[Shape]:
     """Take the tint away where nothing is read, one box for a run of such positions in a row."""
-    assert panel.span is not None
     rows, columns = panel.plane
-    first, last = panel.span[-2] if len(panel.shape) > 3 else (0, 0)
-    low, high = panel.span[-1]
+    first, last = panel.outline[-2] if len(panel.shape) > 3 else (0, 0)
+    low, high = panel.outline[-1]
     across = range(max(low, 0), min(high, columns - 1) + 1)
     shapes: list[Shape] = []
     for row in range(max(first, 0), min(last, rows - 1) + 1):

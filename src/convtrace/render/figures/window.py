@@ -8,7 +8,7 @@ from convtrace.errors import UsageError
 from convtrace.render.drawing.pen import Pen
 from convtrace.render.drawing.scene import Block
 from convtrace.render.figures.arranged import ARROW, Panels, arranged
-from convtrace.render.figures.layers import Layer, headline, settings, size_lines
+from convtrace.render.figures.layers import Layer, bias_lines, headline, settings, size_lines
 from convtrace.render.figures.page import page
 from convtrace.render.figures.planes import (
     Marks,
@@ -99,7 +99,7 @@ def kernel_lead(layer: Layer, channel: int) -> tuple[int, ...]:
 def _words(layer: Layer, pen: Pen, views: Sequence[View], neighbours: bool) -> list[str]:
     """Say what the marks mean, and how the sizes of the output come about."""
     window = layer.window
-    lines = [pen.say("figure.window")]
+    lines = [pen.say("figure.window"), *bias_lines(layer, pen)]
     if neighbours:
         lines.append(pen.say("figure.next"))
     if any(not views[0].inside(place) for place in views[0].places):

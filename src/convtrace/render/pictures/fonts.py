@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -24,16 +25,19 @@ FAMILIES = (
 )
 """Fonts that are looked for, those with Korean first."""
 
+FLOOR = "⌊⌋"
+"""The signs for rounding down, which few fonts with Korean have: they may come from another one."""
+
 
 def family_for(texts: Iterable[str]) -> str:
-    """Return the name of an installed font that has all letters of these texts.
+    """Return the name of an installed font that has all letters of these texts but `FLOOR`.
 
     Raises:
         MissingDependencyError: None of `FAMILIES` has; the message names the letters.
         ImportError: cairocffi is not installed.
         OSError: The cairo library is not installed.
     """
-    letters = set().union(*map(set, texts)) - {FIGURE, POINT}
+    letters = set().union(*map(set, texts)) - {FIGURE, POINT, *FLOOR}
     text = "".join(sorted(letter for letter in letters if not letter.isspace()))
     fewest = text
     for family in FAMILIES:
@@ -52,21 +56,55 @@ def family_for(texts: Iterable[str]) -> str:
 def settled(scene: Scene, family: str) -> Scene:
     """Move padded numbers to their places, as measured in a font, and drop the padding.
 
-    Cairo does not take the blanks that number columns are padded with for as wide as digits.
+    Cairo does not take the blanks that number columns are padded with for as wide as digits. Nor
+    does it look for a letter in another font: `FLOOR` becomes texts of their own, or a word.
     """
-    shapes = tuple(
-        _settled(shape, family) if isinstance(shape, Label) else shape for shape in scene.shapes
-    )
-    return replace(scene, shapes=shapes)
+    shapes = [
+        piece
+        for shape in spelled(scene).shapes
+        for piece in (_settled(shape, family) if isinstance(shape, Label) else (shape,))
+    ]
+    return replace(scene, shapes=tuple(shapes))
 
 
-def _settled(label: Label, family: str) -> Label:
+def spelled(scene: Scene) -> Scene:
+    """Write rounding down as a word where no font has the signs for it."""
+    if _with_floor() is not None or not any(set(FLOOR) & {*one.text} for one in scene.labels):
+        return scene
+    shapes = [
+        replace(shape, text=shape.text.replace("⌊", "floor(").replace("⌋", ")"))
+        if isinstance(shape, Label)
+        else shape
+        for shape in scene.shapes
+    ]
+    return replace(scene, shapes=tuple(shapes))
+
+
+@lru_cache(maxsize=1)
+def _with_floor() -> str | None:
+    """Return a font that has `FLOOR`."""
+    return next((family for family in FAMILIES if not _missing(family, FLOOR)), None)
+
+
+def _settled(label: Label, family: str) -> Iterable[Label]:
     bare = label.text.rstrip(FIGURE + POINT)
-    if bare == label.text:
-        return label
-    pad = label.text[len(bare) :].replace(FIGURE, "0").replace(POINT, ".")
-    width = _advance(family, pad, label.bold) * label.size
-    return replace(label, text=bare, x=label.x - width)
+    if bare != label.text:
+        pad = label.text[len(bare) :].replace(FIGURE, "0").replace(POINT, ".")
+        width = _advance(family, pad, label.bold) * label.size
+        label = replace(label, text=bare, x=label.x - width)
+    other = _with_floor()
+    if label.anchor != "start" or other is None or not set(FLOOR) & {*label.text}:
+        return (label,)
+    if not _missing(family, FLOOR):
+        return (label,)
+    pieces: list[Label] = []
+    x = label.x
+    for text in re.split(f"([{FLOOR}])", label.text):
+        font = other if text in FLOOR else ""
+        if text:
+            pieces.append(replace(label, x=x, text=text, font=font))
+            x += _advance(font or family, text, label.bold) * label.size
+    return pieces
 
 
 @lru_cache(maxsize=256)

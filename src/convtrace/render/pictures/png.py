@@ -7,7 +7,7 @@ import resvg_py
 from convtrace.errors import MissingDependencyError, UsageError
 from convtrace.render.drawing.scene import Scene
 from convtrace.render.pictures.drawn import receipt_scene, renderer, split_scene, trace_scene
-from convtrace.render.pictures.fonts import family_for
+from convtrace.render.pictures.fonts import family_for, spelled
 from convtrace.render.pictures.svg import FONTS, svg
 
 MOST_PIXELS = 40_000_000
@@ -41,18 +41,22 @@ def png_bytes(scene: Scene, *, dpi: float = 192) -> bytes:
             f"a picture of {width} × {height} pixels at dpi = {dpi:g} is too large\n"
             "  Choose fewer dpi or a smaller width, or save as .svg or .pdf, which have no pixels."
         )
-    text = svg(scene, fonts=_fonts(scene))
+    scene, fonts = _written(scene)
+    text = svg(scene, fonts=fonts)
     return resvg_py.svg_to_bytes(svg_string=text, dpi=96.0, width=max(width, 1))
 
 
-def _fonts(scene: Scene) -> tuple[str, ...]:
-    """Return the font to take; where cairo is missing, resvg chooses for each letter."""
+def _written(scene: Scene) -> tuple[Scene, tuple[str, ...]]:
+    """Return what can be written, and in which fonts.
+
+    Where cairo is missing, resvg chooses a font for each letter.
+    """
     try:
-        return (family_for(label.text for label in scene.labels), *FONTS)
+        return spelled(scene), (family_for(label.text for label in scene.labels), *FONTS)
     except MissingDependencyError:
         raise
     except (ImportError, OSError):
-        return FONTS
+        return scene, FONTS
 
 
 receipt_png = renderer(receipt_scene, png_bytes)

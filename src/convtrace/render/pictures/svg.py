@@ -80,10 +80,11 @@ _ANCHORS = {"start": "", "middle": ' text-anchor="middle"', "end": ' text-anchor
 
 def _label(label: Label) -> str:
     role = f' class="{label.role}"' if label.role else ""
-    bold = ' font-weight="bold"' if label.bold else ""
+    look = ' font-weight="bold"' if label.bold else ""
+    look += f" font-family={quoteattr(label.font)}" if label.font else ""
     return (
         f'<text{role} x="{_n(label.x)}" y="{_n(label.y)}" font-size="{_n(label.size)}" '
-        f'fill="{label.ink}"{bold}{_ANCHORS[label.anchor]}>{escape(label.text)}</text>'
+        f'fill="{label.ink}"{look}{_ANCHORS[label.anchor]}>{escape(label.text)}</text>'
     )
 
 

@@ -14,7 +14,14 @@ from convtrace.errors import UsageError
 from convtrace.graph import Trace
 from convtrace.receipt import Receipt
 from convtrace.render.sheet.formulas import LONGEST_FORMULA, formula
-from convtrace.render.sheet.layout import GUIDE, Cell, Layout, SheetNames
+from convtrace.render.sheet.layout import (
+    GUIDE,
+    MOST_ROWS,
+    TOGETHER,
+    Cell,
+    Layout,
+    SheetNames,
+)
 from convtrace.step import Number, Step, Value
 
 
@@ -32,20 +39,22 @@ class Made:
 
 
 class Book:
-    """The sheets of a trace. A parameter gets one only if a formula reads it.
+    """The sheets of a trace. A parameter has a place only if a formula reads it.
 
     Args:
         trace: The run.
+        one_sheet: Whether one sheet holds all tensors, below each other in the order of the run.
 
     Attributes:
         trace: The run.
-        layouts: The cells of each tensor that has a sheet, by its name.
+        layouts: The cells of each tensor that has a place, by its name.
         values: Every tensor of the run, by its name.
         formulas: The formulas of each step, by its name.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, one_sheet: bool = False) -> None:
         self.trace = trace
+        self._one_sheet, self._rows = one_sheet, 0
         self.layouts: dict[str, Layout] = {}
         self._numbers: dict[str, NDArray[Any]] = {}
         self._names = SheetNames()
@@ -55,9 +64,12 @@ class Book:
             **trace.inputs,
             **{name: step.value for name, step in trace.steps.items()},
         }
-        for name in (*trace.inputs, *trace.steps):
+        for name in trace.inputs if one_sheet else (*trace.inputs, *trace.steps):
             self._layout(name)
-        self.formulas = {name: self._made(step) for name, step in trace.steps.items()}
+        self.formulas: dict[str, Made] = {}
+        for name, step in trace.steps.items():
+            self.formulas[name] = self._made(step)
+            self._layout(name)  # on one sheet, below the parameters that its formulas read
 
     def place(self, address: Address) -> tuple[str, Cell]:
         """Return the sheet and the cell of a number."""
@@ -65,7 +77,7 @@ class Book:
         return layout.sheet, layout.cell(address.index)
 
     def tensors(self) -> Iterator[tuple[str, str]]:
-        """Yield (name, role) of what has a sheet: inputs, then each step after its parameters.
+        """Yield (name, role) of what has a place: inputs, then each step after its parameters.
 
         The role is `input`, `kernel` or `output`.
         """
@@ -81,8 +93,16 @@ class Book:
     def _layout(self, name: str) -> Layout:
         found = self.layouts.get(name)
         if found is None:
-            found = Layout(self._names.take(name), self.values[name].shape)
+            sheet = TOGETHER if self._one_sheet else self._names.take(name)
+            found = Layout(sheet, self.values[name].shape, self._rows)
             self.layouts[name] = found
+            self._rows += found.size[0] if self._one_sheet else 0
+            if self._rows > MOST_ROWS:
+                raise UsageError(
+                    f"one sheet is too short for this trace: {self._rows:,} rows up to {name}, "
+                    f"at most {MOST_ROWS:,}\n"
+                    "  Give every tensor a sheet of its own: leave one_sheet out."
+                )
         return found
 
     def _agrees(self, receipt: Receipt) -> bool:

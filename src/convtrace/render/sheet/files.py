@@ -1,8 +1,8 @@
 """A spreadsheet of a run (.xlsx): every number a cell, every computed number a live formula.
 
-Trace Precedents of Excel and LibreOffice walks through the network, and a changed pixel changes
-everything above it. The numbers that the framework returned are stored beside the formulas, for
-viewers that do not compute.
+Trace Precedents of Excel and LibreOffice walks through the network (its arrows need one sheet for
+all), and a changed pixel changes everything above it. The numbers that the framework returned are
+stored beside the formulas, for viewers that do not compute.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ MOST_FORMULAS, MOST_TERMS, MOST_CELLS = 50_000, 1_500_000, 500_000
 """Sizes that a spreadsheet program still opens and recomputes in a few seconds."""
 
 
-def trace_xlsx(trace: Trace, *, lang: str = "en") -> bytes:
+def trace_xlsx(trace: Trace, *, lang: str = "en", one_sheet: bool = False) -> bytes:
     """Write a trace as a spreadsheet with live formulas.
 
     Args:
         trace: The run.
         lang: Language of the first sheet and of the titles.
+        one_sheet: Whether all tensors stand on one sheet, so that the arrows of Trace Precedents
+            lead from cell to cell; to another sheet they only point.
 
     Raises:
         UsageError: It is too large for a spreadsheet, or holds complex numbers; the message says
             what to choose instead.
     """
     _check_size(trace)
-    book = Book(trace)
+    book = Book(trace, one_sheet=one_sheet)
     stream = io.BytesIO()
     options = {
         "in_memory": True,

@@ -1,7 +1,7 @@
 """Where each number of a tensor stands in a spreadsheet, and safe names for sheets and cells.
 
-A sheet holds one tensor. Its last two axes make blocks of rows and columns; the axis before them
-goes across, all others down:
+A sheet holds one tensor, or all of them below each other. The last two axes of a tensor make blocks
+of rows and columns; the axis before them goes across, all others down:
 
     1-d      (C,)              one column
     2-d      (rows, columns)   one block
@@ -26,8 +26,11 @@ LONGEST_NAME = 31
 GUIDE = "convtrace"
 """Name of the first sheet."""
 
+TOGETHER = "network"
+"""Name of the sheet that holds all tensors, where one does."""
+
 TITLE_ROWS = 3
-"""Rows above the first block: what the sheet holds, how it was made, and an empty one."""
+"""Rows above the first block: what the tensor is, a link to the guide, and an empty one."""
 
 Cell = tuple[int, int]
 """Row and column, counted from 0."""
@@ -40,10 +43,12 @@ class Layout:
     Attributes:
         sheet: Name of the sheet.
         shape: Shape of the tensor.
+        top: Row of its title.
     """
 
     sheet: str
     shape: tuple[int, ...]
+    top: int = 0
 
     @property
     def block(self) -> tuple[int, int]:
@@ -63,7 +68,7 @@ class Layout:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns that the sheet needs."""
+        """Rows and columns that it needs."""
         rows, columns = self.block
         return TITLE_ROWS + self.down * (rows + 3), self.across * (columns + 2)
 
@@ -78,7 +83,7 @@ class Layout:
         down = 0
         for position, size in zip(above, self.shape, strict=False):
             down = down * size + position
-        return TITLE_ROWS + 2 + down * (rows + 3), 1 + across * (columns + 2)
+        return self.top + TITLE_ROWS + 2 + down * (rows + 3), 1 + across * (columns + 2)
 
     def cell(self, index: tuple[int, ...]) -> Cell:
         """Return the cell of one number."""

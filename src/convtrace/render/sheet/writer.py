@@ -1,4 +1,4 @@
-"""Writes the sheets of a workbook: a guide, then one sheet a tensor."""
+"""Writes the sheets of a workbook: a guide, then one sheet a tensor, or one for all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from convtrace.catalog import say
 from convtrace.render.look import name as printable
 from convtrace.render.sheet.book import Book
-from convtrace.render.sheet.layout import GUIDE, Layout, harmless
+from convtrace.render.sheet.layout import GUIDE, TOGETHER, Layout, harmless
 
 _FILLS = {"input": "#CFE5F3", "kernel": "#FBE8C4", "output": "#C7E9DE", "frozen": "#E4E4E4"}
 """Grounds of the cells: tints of the colours that mean input, kernel, output, and grey."""
@@ -47,9 +47,13 @@ class Writer:
         """Write the guide, and the sheet of every tensor that a formula reads or makes."""
         guide = self._workbook.add_worksheet(GUIDE)
         tensors = list(self._book.tensors())
+        sheets: dict[str, Any] = {}
         for name, role in tensors:
-            sheet = self._workbook.add_worksheet(self._book.layouts[name].sheet)
-            self._tensor(sheet, name, role)
+            target = self._book.layouts[name].sheet
+            if target not in sheets:
+                sheets[target] = self._workbook.add_worksheet(target)
+                _set_page(sheets[target])
+            self._tensor(sheets[target], name, role)
         self._guide(guide, tensors)
         guide.activate()
 
@@ -76,9 +80,11 @@ class Writer:
             sheet.write_string(row, column, self._say(f"head.{key}"), self._head)
         for name, role in tensors:
             row += 1
-            target = self._book.layouts[name].sheet
-            inside = target.replace("'", "''")
-            sheet.write_url(row, 0, f"internal:'{inside}'!A1", self._link, harmless(target))
+            layout = self._book.layouts[name]
+            inside = layout.sheet.replace("'", "''")
+            target = f"internal:'{inside}'!A{layout.top + 1}"
+            shown = name if layout.sheet == TOGETHER else layout.sheet
+            sheet.write_url(row, 0, target, self._link, harmless(shown))
             shape = " × ".join(map(str, self._book.values[name].shape)) or "1"
             sheet.write_string(row, 1, shape)
             sheet.write_string(row, 2, self._holds(name, role))
@@ -102,10 +108,9 @@ class Writer:
 
     def _tensor(self, sheet: Any, name: str, role: str) -> None:
         layout, made = self._book.layouts[name], self._book.formulas.get(name)
-        _set_page(sheet)
         sheet.set_column(0, layout.size[1] - 1, 9)
-        sheet.write_string(0, 0, self._holds(name, role), self._bold)
-        sheet.write_url(1, 0, f"internal:'{GUIDE}'!A1", self._link, self._say("back"))
+        sheet.write_string(layout.top, 0, self._holds(name, role), self._bold)
+        sheet.write_url(layout.top + 1, 0, f"internal:'{GUIDE}'!A1", self._link, self._say("back"))
         self._frame(sheet, name, layout)
         value = self._book.values[name]
         numbers = np.asarray(value.box((slice(None),) * len(value.shape))).ravel().tolist()

@@ -197,19 +197,12 @@ def _shape(exercise: Exercise, look: Look) -> tuple[list[tuple[str, str]], list[
     axes = axes_of(step.attributes, step.values["weight"].shape[2:])
     sizes = step.values["input"].shape[-2:]
     formulas = [
-        f"{name}: {_floor(output_formula(axis, size), look)}"
+        f"{name}: {output_formula(axis, size)}"
         for name, axis, size in zip(labels[1:], axes, sizes, strict=True)
     ]
+    if not step.attributes["transposed"]:
+        formulas.append(look.say("shown.floor"))
     return list(zip(labels, map(str, step.shape[-3:]), strict=True)), formulas
-
-
-def _floor(formula: str, look: Look) -> str:
-    """Write rounding down as a word: many fonts with Korean lack its brackets."""
-    start, left, rest = formula.partition("⌊")
-    inside, right, end = rest.partition("⌋")
-    if not left or not right:
-        return formula
-    return start + look.say("worksheet.answer.floor", inside=inside) + end
 
 
 def _parameters(exercise: Exercise, look: Look) -> tuple[list[tuple[str, str]], list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 from convtrace.errors import MissingDependencyError
 from convtrace.render.drawing.scene import Box, Label, Scene
 from convtrace.render.drawing.theme import parse
-from convtrace.render.pictures.fonts import family_for
+from convtrace.render.pictures.fonts import family_for, settled
 from convtrace.render.worksheet.markup import document
 from convtrace.render.worksheet.sheet import PAGE, Worksheet, pages
 
@@ -35,7 +35,7 @@ def worksheets_pdf(sheets: Sequence[Worksheet], *, lang: str = "en") -> bytes:
     surface.set_metadata(cairo.PDF_METADATA_CREATE_DATE, "2000-01-01T00:00:00Z")  # the same always
     context = cairo.Context(surface)
     for scene in scenes:
-        _draw(scene, context, cairo, family)
+        _draw(settled(scene, family), context, cairo, family)
         surface.show_page()
     surface.finish()
     return stream.getvalue()
@@ -82,7 +82,7 @@ def _draw(scene: Scene, context: Any, cairo: ModuleType, family: str) -> None:
 
 def _write(label: Label, context: Any, cairo: ModuleType, family: str) -> None:
     weight = cairo.FONT_WEIGHT_BOLD if label.bold else cairo.FONT_WEIGHT_NORMAL
-    context.select_font_face(family, cairo.FONT_SLANT_NORMAL, weight)
+    context.select_font_face(label.font or family, cairo.FONT_SLANT_NORMAL, weight)
     context.set_font_size(label.size)
     _ink(context, label.ink)
     wide = context.text_extents(label.text)[4] if label.anchor != "start" else 0.0

@@ -40,7 +40,7 @@ class Exercise:
     Attributes:
         kind: What is asked.
         trace: One step, the convolution.
-        at: Output position that is asked, or the first of all of them.
+        at: Output position that is asked; where all are, the one that the key works out.
         hidden: Position of the weight that is asked, or None.
     """
 
