@@ -25,6 +25,9 @@ SINGLE, PAIR = 10.0, 100.0
 
 CHANNELS, SIZE = 256, 56
 
+FORWARDS = 5
+"""Forward passes of a round; the median of them is what a diagnosis is compared with."""
+
 Array = torch.Tensor
 Wrong = Callable[[Array, Array, Array], Array]
 
@@ -54,7 +57,8 @@ class Row:
 
     Attributes:
         case: The case.
-        ratio: Median over rounds of its time by that of a forward pass in the same round.
+        ratio: Median over rounds of its time by that of a forward pass in the same round, which is
+            the median of several.
         seconds: Median of its time.
         found: Identifiers of the causes it named.
         proved: Whether it proved them.
@@ -178,12 +182,18 @@ def _measure(case: Case, x: Array, w: Array, b: Array, rounds: int) -> Row:
     weights = w[:, : w.shape[1] // case.more.get("groups", 1)].contiguous()
     observed = case.wrong(x, weights, b)
     times: list[tuple[float, float]] = []
-    for _ in range(rounds):
-        start = time.perf_counter()
+    for number in range(rounds + 1):
+        # The first pass after something else is slower than those that follow it.
         case.wrong(x, weights, b)
-        middle = time.perf_counter()
+        forwards: list[float] = []
+        for _ in range(FORWARDS):
+            start = time.perf_counter()
+            case.wrong(x, weights, b)
+            forwards.append(time.perf_counter() - start)
+        start = time.perf_counter()
         report = ct.diff(observed, (x, weights, b), **{"padding": 1, **case.more})
-        times.append((middle - start, time.perf_counter() - middle))
+        if number:  # the first round loads and warms up
+            times.append((statistics.median(forwards), time.perf_counter() - start))
     return Row(
         case,
         statistics.median(taken / forward for forward, taken in times),

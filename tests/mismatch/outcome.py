@@ -152,16 +152,16 @@ def summary(outcomes: list[Outcome]) -> Figures:
 
 def mutations() -> Iterator[tuple[str, bool]]:
     """Break the checker in several ways; yield each with whether the figures notice."""
-    from convtrace.mismatch.judging import elements
+    from convtrace.mismatch.judging import numbers
     from convtrace.mismatch.search import search
 
     def loose(function: Any) -> Any:
         return lambda *args, **kwargs: 1e6 * function(*args, **kwargs)
 
-    wide = {name: loose(getattr(elements, name)) for name in ("bounds", "typical")}
+    wide = {name: loose(getattr(numbers, name)) for name in ("bounds", "typical")}
     diagnosis, causes = "convtrace.mismatch.diagnosis", "convtrace.mismatch.causes"
     breaks: list[tuple[str, Any]] = [
-        ("bounds a million times too wide", mock.patch.multiple(elements, **wide)),
+        ("bounds a million times too wide", mock.patch.multiple(numbers, **wide)),
         ("no lower precision known", mock.patch(f"{diagnosis}.possible", _no_precision)),
         ("kernels never flipped", mock.patch(f"{causes}.kernel.reverse", return_value=_as_it_is)),
         ("no candidates", mock.patch(f"{diagnosis}.candidates", return_value=[])),

@@ -66,6 +66,13 @@ def activation_lost_in_fusion() -> Question:
     return right.ask(right.run(), activation="relu")
 
 
+@case("kwotsin/TensorFlow-Xception/issues/7", "activation.fused")
+def relu_that_leaves_nothing_but_zeros() -> Question:
+    right = layer(2, 3)
+    low = torch.full((3,), -99.0)
+    return Question(right.run(bias=low).relu(), (right.x, right.weight, low), dict(right.settings))
+
+
 @case("microsoft/onnxruntime/pull/105", "activation.fused")
 def leaky_relu_with_its_own_slope() -> Question:
     right = layer()

@@ -199,6 +199,12 @@ def deconvolution_cropped_as_tensorflow_does_not() -> Question:
     return right.ask(full[:, :, :12, :10])
 
 
+@case("Samsung/TICO/issues/420", "transposed.input_padded")
+def padding_of_a_transposed_convolution_laid_around_its_input() -> Question:
+    right = layer(3, 4, (3, 3), (6, 6), transposed=True, stride=2, padding=1)
+    return right.ask(right.run(x=F.pad(right.x, (1, 1, 1, 1)), padding=0))
+
+
 @case("google/flax/issues/2577", "transposed.gaps_filled")
 def nearest_upsampling_instead_of_gaps() -> Question:
     right = layer(2, 3, (3, 3), (5, 6), transposed=True, stride=2, padding=1)

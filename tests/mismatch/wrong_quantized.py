@@ -109,6 +109,42 @@ def accumulator_that_saturates_at_sixteen_bits() -> Question:
     return ask(saturated(requantized(acc)))
 
 
+def _pairs(kernel: int, order: str) -> Question:
+    """Add products of unsigned inputs and signed weights in pairs, as `vpmaddubsw` does."""
+    quant = {"x_scale": 0.02, "w_scale": 0.01, "y_scale": 0.08 * kernel**2, "y_zero": 0}
+    x = integers(0, 256, 1, 4, 8, 8, seed=5)
+    w = integers(-128, 128, 5, 4, kernel, kernel, seed=6)
+    columns = F.unfold(x.double(), kernel).to(torch.int64)  # channels, then taps
+    rows = w.flatten(1)
+    if order == "channels":
+        turn = torch.arange(rows.shape[1]).reshape(4, -1).T.reshape(-1)
+        columns, rows = columns[:, turn], rows[:, turn]
+    products = rows[None, :, :, None] * columns[:, None]
+    sums = (products[:, :, 0::2] + products[:, :, 1::2]).clamp(-(2**15), 2**15 - 1).sum(2)
+    scaled = (sums * (0.02 * 0.01 / quant["y_scale"])).round().clamp(-128, 127)
+    size = 9 - kernel
+    return Question(
+        scaled.reshape(1, 5, size, size).to(torch.int8),
+        (x.to(torch.uint8), w.to(torch.int8)),
+        {"quantization": quant},
+    )
+
+
+@case("uxlfoundation/oneDNN/issues/518", "quantized.accumulator_pairs")
+def pairs_of_channels_that_saturate_in_sixteen_bits() -> Question:
+    return _pairs(1, "channels")
+
+
+@case("microsoft/onnxruntime/issues/16105", "quantized.accumulator_pairs")
+def pairs_of_channels_of_each_tap_that_saturate() -> Question:
+    return _pairs(3, "channels")
+
+
+@case("microsoft/onnxruntime/pull/24220", "quantized.accumulator_pairs")
+def pairs_of_taps_that_saturate_in_sixteen_bits() -> Question:
+    return _pairs(3, "kernel")
+
+
 @case("pytorch/pytorch/issues/56331", "quantized.limits")
 def saturated_at_the_limits_of_another_type() -> Question:
     values = requantized(total(X - 12, W))
@@ -133,6 +169,16 @@ def signed_numbers_read_as_unsigned() -> Question:
     w = integers(-20, 20, 4, 3, 3, 3, seed=6)
     wrong = F.conv2d(torch.where(x > 127, x - 256, x).double(), w.double()).to(torch.int32)
     return Question(wrong, (x.to(torch.uint8), w.to(torch.int8)), {})
+
+
+@case("google/XNNPACK/pull/8647", "input.signed")
+def bytes_read_as_signed_before_the_zero_point_is_subtracted() -> Question:
+    x = integers(0, 256, 2, 4, 9, 9, seed=5)
+    read = torch.where(x > 127, x - 256, x)
+    quant = {**QUANT, "x_zero": 128, "y_scale": 0.9}
+    wrong = saturated(requantized(total(read - 128, W), y_scale=0.9))
+    reference = (x.to(torch.uint8), W.to(torch.int8), B.to(torch.int32))
+    return Question(wrong, reference, {"padding": 1, "quantization": quant})
 
 
 @case("apache/tvm/issues/13364", "quantized.zero_point")

@@ -172,6 +172,23 @@ def input_channels_after_the_last_full_vector_lost() -> Question:
     return right.ask(right.run(x=right.x[:, :4], weight=right.weight[:, :4]))
 
 
+@case("CNugteren/myGEMM/issues/1", "kernel.terms_lost")
+def flattened_kernel_cut_at_a_multiple_of_thirty_two() -> Question:
+    right = layer(5, 6, padding=1)  # 45 products
+    row = right.weight.flatten(1).clone()
+    row[:, 32:] = 0
+    return right.ask(right.run(weight=row.reshape(right.weight.shape)))
+
+
+@case("triton-lang/triton/issues/630", "kernel.terms_lost")
+def kernel_with_channels_last_cut_at_a_multiple_of_sixteen() -> Question:
+    right = layer(3, 6)  # 27 products
+    last = right.weight.permute(0, 2, 3, 1)
+    row = last.flatten(1).clone()
+    row[:, 16:] = 0
+    return right.ask(right.run(weight=row.reshape(last.shape).permute(0, 3, 1, 2)))
+
+
 @case("tenstorrent/tt-metal/issues/5087", "channels.tail_lost")
 def input_channels_after_a_multiple_of_eight_lost() -> Question:
     right = layer(19, 8, (1, 1), (6, 6))

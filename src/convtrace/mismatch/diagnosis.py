@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
 from convtrace.mismatch.causes import candidates
+from convtrace.mismatch.causes.activation import leaves_one
 from convtrace.mismatch.computing.stages import Sums
-from convtrace.mismatch.computing.whole import linear_whole, whole
+from convtrace.mismatch.computing.whole import Whole, linear_whole
 from convtrace.mismatch.judging.elements import Compared, compared
 from convtrace.mismatch.judging.spread import MARGIN
 from convtrace.mismatch.judging.verdict import judged
@@ -55,15 +56,13 @@ def diagnose(problem: Problem, tick: Callable[[], None]) -> Report:
 def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
     if problem.observed.shape != problem.setup.shape:
         return misshapen(problem, tick, diagnose)
-    linear = linear_whole(problem.setup, narrow=_surely_wrong(problem))
-    sums = whole(problem.setup, linear)
-    found = _compared(problem, sums)
+    surely = _surely_wrong(problem)
+    linear = linear_whole(problem.setup, narrow=surely)
+    sums = Whole(problem.setup, linear)
+    found = _compared(problem, sums, keep=surely)
     report, wrong = judged(problem, sums, found)
     tick()
-    if (
-        report.verdict == "mismatch"
-        and (flushed := _flushed(problem, linear, wrong, found)) is not None
-    ):
+    if report.verdict == "mismatch" and (flushed := _flushed(problem, linear, wrong)) is not None:
         return flushed
     if (shaken := _shaken(problem, report, found)) is not None:
         return shaken
@@ -92,11 +91,12 @@ def _surely_wrong(problem: Problem) -> bool:
     return float(few.ratio.max()) > 1
 
 
-def _compared(problem: Problem, sums: Sums) -> Compared:
-    return compared(problem.observed, sums, problem.arithmetic, problem.count, problem.stored)
+def _compared(problem: Problem, sums: Whole, *, keep: bool) -> Compared:
+    stored, count = problem.stored, problem.count
+    return compared(problem.observed, sums, problem.arithmetic, count, stored, keep=keep)
 
 
-def _flushed(problem: Problem, linear: Sums, wrong: Array, right: Compared) -> Report | None:
+def _flushed(problem: Problem, linear: Sums, wrong: Array) -> Report | None:
     """Report an output whose only fault is that subnormal numbers were flushed to zero."""
     assumed = problem.arithmetic
     if assumed is None or assumed.flushes:
@@ -104,14 +104,16 @@ def _flushed(problem: Problem, linear: Sums, wrong: Array, right: Compared) -> R
     least = max(FORMATS[name].smallest_exponent for name in (assumed.accumulate, assumed.result))
     most = problem.count * 2.0**least
     first = int(np.argmax(wrong))
-    either = max(abs(float(row.reshape(-1)[first])) for row in (problem.observed, right.values))
-    if not (wrong.any() and either <= 4 * most):
+    if not (wrong.any() and abs(float(problem.observed.reshape(-1)[first])) <= 4 * most):
+        return None
+    at = np.unravel_index([first], wrong.shape)
+    if not abs(float(problem.setup.sample(at).values[0])) <= 4 * most:
         return None
     if not (np.abs(problem.observed[wrong]) <= most).all():
         return None
     ran = replace(assumed, flushes=True)
     other = problem.but(arithmetic=ran)
-    report, _ = judged(other, whole(problem.setup, linear), _again(problem, ran, linear))
+    report, _ = judged(other, Whole(problem.setup, linear), _again(problem, ran, linear))
     return None if report.verdict == "mismatch" else report
 
 
@@ -148,9 +150,9 @@ def explained(
     if not usable.any():
         return replace(report, pattern=pattern(problem.setup, right, wrong))
     search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual)
-    listed = [c for c in candidates(problem.setup) if possible(problem, c)]
-    if same:  # one number everywhere: what made it left no trace in it, unless all was rounded
-        listed = [c for c in listed if c.id in ("precision.operands", "precision.result")]
+    listed = [c for c in candidates(problem.setup, problem.observed) if possible(problem, c)]
+    if same:  # one number everywhere: what made it left no trace in it, with few exceptions
+        listed = [c for c in listed if leaves_one(c)]
     found = search.verify(search.singles(listed))
     if same and not found:
         return replace(report, pattern=pattern(problem.setup, right, wrong))
@@ -193,7 +195,7 @@ def _ran(problem: Problem, ran: Arithmetic, linear: Sums) -> Report:
     cause = Cause("precision.arithmetic", {"arithmetic": ran.describe()})
     verdict = "mismatch" if problem.explicit else "rounding"
     other = problem.but(arithmetic=ran)
-    report, _ = judged(other, whole(problem.setup, linear), _again(problem, ran, linear))
+    report, _ = judged(other, Whole(problem.setup, linear), _again(problem, ran, linear))
     return replace(report, verdict=verdict, explanations=((cause,),))
 
 
@@ -205,7 +207,7 @@ def judge_of(problem: Problem, report: Report) -> Judge:
 
 def _again(problem: Problem, arithmetic: Any, linear: Sums) -> Compared:
     setup = problem.but(arithmetic=arithmetic).setup
-    sums = whole(setup, replace(linear, setup=setup))
+    sums = Whole(setup, replace(linear, setup=setup))
     return compared(problem.observed, sums, arithmetic, problem.count, problem.stored)
 
 
@@ -222,7 +224,7 @@ def _named(problem: Problem, report: Report, found: list[Found], search: Search)
         # A lower precision than the dtypes promise is no bug; it is what ran.
         ran = arithmetic_of(problem, explanations[0])
         linear = search.linear or linear_whole(problem.setup)
-        sums = whole(problem.setup, linear)
+        sums = Whole(problem.setup, linear)
         again, _ = judged(problem.but(arithmetic=ran), sums, _again(problem, ran, linear))
         if again.verdict != "mismatch":
             return names.into(replace(again, verdict="rounding"))
@@ -255,7 +257,7 @@ def _in_lower_precision(
     for ran in lower(problem):
         other = problem.but(arithmetic=ran)
         linear = linear_whole(other.setup)
-        sums = whole(other.setup, linear)
+        sums = Whole(other.setup, linear)
         right = compared(problem.observed, sums, ran, problem.count, problem.stored)
         report, bad = judged(other, sums, right)
         if report.verdict != "mismatch":

@@ -17,7 +17,7 @@ from convtrace.mismatch.causes import candidates
 from convtrace.mismatch.computing.setup import Setup, into
 from convtrace.mismatch.computing.stages import ACTIVATIONS, Add, rounded
 from convtrace.mismatch.computing.whole import whole
-from convtrace.mismatch.judging.bounds import bounds, own_error
+from convtrace.mismatch.judging.bounds import added_narrowly, bounds, own_error
 from convtrace.mismatch.judging.spread import add_in_order
 from convtrace.mismatch.search.fits import nice
 from convtrace.mismatch.search.sample import anywhere
@@ -169,3 +169,17 @@ def test_a_fitted_number_becomes_the_simple_one_that_it_stands_for() -> None:
     assert nice(0.3333333) == 1 / 3
     assert nice(-255.00001) == -255.0
     assert nice(0.123457) == 0.123457
+
+
+@pytest.mark.parametrize("count", [1, 30, 1000, 20000])
+def test_sums_of_absolute_values_in_float32_are_no_smaller_than_their_slack_allows(
+    count: int,
+) -> None:
+    draw = np.random.default_rng(count)
+    # Exponents that differ, and a first summand that all others are rounded next to.
+    factors = draw.uniform(1, 2, (2, count)) * 2.0 ** draw.integers(-6, 1, (2, count))
+    factors[0, 0] = count
+    exact = float((factors[0] * factors[1]).sum())
+    first, second = factors.astype(np.float32)
+    found = float(np.cumsum(first * second, dtype=np.float32)[-1])
+    assert exact <= found * (1 + added_narrowly(count))

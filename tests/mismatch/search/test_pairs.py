@@ -11,7 +11,7 @@ from convtrace.arithmetic import plain
 from convtrace.mismatch.causes import candidates
 from convtrace.mismatch.computing.setup import Setup
 from convtrace.mismatch.computing.stages import Sums
-from convtrace.mismatch.search import composed, pairs
+from convtrace.mismatch.search import composed, moved, pairs, single
 from convtrace.mismatch.search.change import Change
 from convtrace.mismatch.search.judge import Judge
 from convtrace.mismatch.search.search import Changes, Search, applied
@@ -59,7 +59,7 @@ def test_rows_of_pairs_hold_what_both_changes_make(
         listed = [c for c in candidates(search.base) if c.side == side][::3]
         made[side] = [(c, s) for c in listed if (s := c.make(search.base)) is not None]
     if kind == "of_outputs":
-        found = list(composed.of_outputs(search, made))
+        found = list(moved.of_outputs(search, made))
     elif kind == "of_weights":
         found = list(composed.of_weights(search, made["w"]))
     else:
@@ -83,18 +83,15 @@ def test_single_changes_that_may_fit_are_those_that_do_when_tried_alone(
         value = _value(search, (change,))
         if value is None:
             continue
-        for target in search.targets[0], search.targets[2]:
-            target[0] = value  # what this very change makes
-        assert change in list(composed.of_one(search, listed)), change
-        assert search.fits((change,), 2) is not None, change
+        search.element.target = np.array([value])  # what this very change makes
+        assert change in list(single.of_one(search.element, listed)), change
 
 
 def test_changes_that_spoil_right_elements_are_paired_by_products_alone() -> None:
     search = _search(transposed=False, groups=1, right=0.8)
     assert search.mostly_right
     listed = {c.id: c for c in candidates(search.base)}
-    assert not search.spares(listed["kernel.flipped"])
-    assert not search.spares(listed["input.channels_reversed"])
+    assert not search.spared([listed["kernel.flipped"], listed["input.channels_reversed"]])
     assert not _search(transposed=False, groups=1).mostly_right
     kept = [c for c, _ in pairs.made_of(search, candidates(search.base))]
     assert len(kept) < 0.5 * len(candidates(search.base))

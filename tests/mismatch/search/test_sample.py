@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convtrace.mismatch.search.sample import MANY, positions
+from convtrace.mismatch.search.sample import MANY, positions, telling
 
 
 @pytest.mark.parametrize("size", [4096, MANY * 2])
@@ -38,3 +38,18 @@ def test_a_few_right_elements_among_many_are_found() -> None:
     (places,) = positions(wrong, wrong * 9.0, 64)
     assert set(places.tolist()) >= {5, 7, 11}
     assert len(places) == 64
+
+
+def test_an_element_that_a_limit_cut_off_gives_way_to_one_with_a_number_of_its_own() -> None:
+    observed = np.array([0.0, 0.0, 3.5, 0.0, 1.25, 7.0])
+    wrong = np.array([True, True, True, True, True, False])
+    badness = np.array([9.0, 5.0, 2.0, 4.0, 3.0, 0.1])
+    (places,) = telling((np.array([0, 1, 5]),), (np.array([0, 2, 3, 4]),), observed, wrong, badness)
+    assert places.tolist() == [4, 0, 1, 5]  # the worst one of those that are told apart
+
+
+def test_where_all_numbers_are_alike_the_worst_element_stays_the_first() -> None:
+    observed, wrong = np.zeros(5), np.ones(5, dtype=np.bool_)
+    few = (np.array([3, 1]),)
+    (places,) = telling(few, (np.array([0, 2]),), observed, wrong, np.arange(5.0))
+    assert places.tolist() == [3, 1]

@@ -6,6 +6,10 @@ is asked for a number.
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from convtrace.mismatch.causes import (
     activation,
     bias,
@@ -59,14 +63,17 @@ FAMILIES: tuple[Family, ...] = (
     scaling.inputs,
     scaling.outputs,
     loops.dropped,
+    loops.cut,
     precision.operands,
     precision.results,
     quantized.zero_points,
     quantized.requantization,
     quantized.accumulators,
+    quantized.pairs,
 )
 
 
-def candidates(setup: Setup) -> list[Change]:
-    """List every candidate for a setup, simplest first."""
-    return sorted(listed(FAMILIES, setup), key=lambda change: change.cost)
+def candidates(setup: Setup, observed: NDArray[Any] | None = None) -> list[Change]:
+    """List every candidate for a setup, simplest first; only those that an output allows."""
+    found = sorted(listed(FAMILIES, setup), key=lambda change: change.cost)
+    return [c for c in found if observed is None or activation.possible(c, observed)]

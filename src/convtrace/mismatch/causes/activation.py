@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.quantization import Requantize
 from convtrace.mismatch.computing.setup import Setup
@@ -10,6 +13,26 @@ from convtrace.mismatch.computing.stages import ACTIVATIONS, Act, Add, Norm
 from convtrace.mismatch.search.change import Change
 
 _USUAL = ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish")
+
+
+def possible(change: Change, observed: NDArray[Any]) -> bool:
+    """Whether an output can be one that a change made.
+
+    A clip at 255, which is for pixels, has to have met one: anywhere else it is a ReLU by another
+    name.
+    """
+    return change.parameters.get("name") != "clip 0 255" or bool((observed == 255).any())
+
+
+def leaves_one(change: Change) -> bool:
+    """Whether an output that is one number everywhere may be what a change made of different ones.
+
+    Rounding can, and so can a ReLU of numbers that are all negative.
+    """
+    if change.id in ("precision.operands", "precision.result"):
+        return True
+    given = change.parameters
+    return change.id == "activation.fused" and (given["name"], given["where"]) == ("relu", "last")
 
 
 def fused(setup: Setup) -> Iterator[Change]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,41 @@ def dropped(setup: Setup) -> Iterator[Change]:
 
         if setup.axes > 1:
             yield Change("kernel.taps_lost", "w", inner, {"axis_name": "all", "at": "last"}, 1.4)
+
+
+def cut(setup: Setup) -> Iterator[Change]:
+    """A loop over the whole kernel, as one row, that stops at a multiple of some number."""
+    taps, terms = int(np.prod(setup.kernel)), setup.terms
+    count = taps * terms
+    if taps == 1:
+        return  # then the row is that of the channels
+    for order, cost in (("channels first", 1.35), ("channels last", 1.45)):
+        if terms == 1 and order == "channels last":
+            return  # the same row
+        kept = {count // block * block: block for block in (2, 4, 8, 16, 32, 64, 128)}
+        for first, block in kept.items():
+            if 0 < first < count:
+                given = {"kept": first, "of": count, "block": block, "order": order}
+                yield Change("kernel.terms_lost", "w", _first(first, order), given, cost)
+
+
+def _first(kept: int, order: str) -> Callable[[Setup], Setup]:
+    """Return a change that leaves out all but the first products of a kernel laid out in a row."""
+
+    def make(setup: Setup) -> Setup:
+        taps = int(np.prod(setup.kernel))
+
+        def op(values: Array, index: Positions) -> Array:
+            term = index[0] % setup.terms if setup.transposed else index[1]
+            tap = np.zeros((), dtype=np.int64)
+            for size, place in zip(setup.kernel, index[2:], strict=True):
+                tap = tap * size + place
+            row = term * taps + tap if order == "channels first" else tap * setup.terms + term
+            return np.where(row < kept, values, 0.0)
+
+        return setup.but(w_ops=(*setup.w_ops, op))
+
+    return make
 
 
 def _taps(

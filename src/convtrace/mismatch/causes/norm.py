@@ -233,13 +233,19 @@ def _moments(before: Setup, over: str, less: int, channels: Array | None) -> tup
     """Compute mean and variance of all channels of an output, or of some."""
     from convtrace.mismatch.computing.whole import grid, linear_whole
 
-    part, at = before, list(grid(before.shape))
-    if channels is not None:
-        part = before.but(weight=before.weight[channels], bias=None)
-        at[1] = channels.reshape(at[1][:, :1].shape)
     none = np.zeros(())
-    bare = linear_whole(part, magnitude=none).values
-    values = before.finish(Sums(bare, none, tuple(at), before)).values
+    at = list(grid(before.shape))
+    if channels is not None:
+        at[1] = channels.reshape(at[1][:, :1].shape)
+    if before.sums is not None:
+        bare = before.sums.values if channels is None else before.sums.values[:, channels]
+    elif channels is not None:
+        part = before.but(weight=before.weight[channels], bias=None)
+        bare = linear_whole(part, magnitude=none).values
+    else:
+        bare = linear_whole(before, magnitude=none).values
+    wide = np.asarray(bare, dtype=np.float64)  # known sums may be of float32
+    values = before.finish(Sums(wide, none, tuple(at), before)).values
     axes = tuple(a for a in range(values.ndim) if a != 1 and (over == "batch" or a != 0))
     count = values.size // (values.shape[1] * (1 if over == "batch" else len(values)))
     mean, var = values.mean(axes), values.var(axes, ddof=min(less, count - 1))
@@ -262,7 +268,8 @@ def _own(
 
     def stage(sums: Sums) -> Sums:
         asked = np.unique(sums.channel)
-        few = asked if len(asked) == 1 < before.channels_out and _by_channel(before) else None
+        alone = len(asked) == 1 < before.channels_out
+        few = asked if alone and (before.sums is not None or _by_channel(before)) else None
         found = _moments(before, over, less, few) if few is not None else (cache or [None])[0]
         if found is None:
             found = _moments(before, over, less, None)

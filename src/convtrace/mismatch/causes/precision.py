@@ -66,16 +66,17 @@ def operands(setup: Setup) -> Iterator[Change]:
                 yield Change("precision.operands", "xw", summed, parameters, cost + 0.25)
                 parameters = {**given, "of": "both and result"}
                 yield Change("precision.operands", "xw", stored, parameters, cost + 0.2)
+    of_weights, of_input = _Ends(), _Ends()
     for bits in (8, 4):
         for how in ("symmetric", "affine", "full range"):
             for per in ("tensor", "channel"):
                 given = {"bits": bits, "per": per, "how": how}
                 cost = 1.5 + 0.1 * (how != "symmetric") + 0.05 * (bits == 4)
-                make = _weights_quantized(bits, per, how)
+                make = _weights_quantized(bits, per, how, of_weights)
                 yield Change("precision.weights_quantized", "w", make, given, cost)
         for how in ("affine", "symmetric"):
             given = {"bits": bits, "how": how}
-            make = _input_quantized(bits, how)
+            make = _input_quantized(bits, how, of_input)
             yield Change("precision.input_quantized", "x", make, given, 1.7)
 
 
@@ -86,18 +87,32 @@ def _bias_rounded(stages: tuple[Stage, ...], name: str) -> tuple[Stage, ...]:
     )
 
 
-def _grid(values: Array, axes: tuple[int, ...], bits: int, how: str) -> tuple[Array, Array]:
+class _Ends:
+    """The smallest and the largest numbers of an array, found once for all its grids."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, ...], tuple[Array, Array, Array]] = {}
+
+    def of(self, values: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+        """Return the ends of an array, 0 between them, of all numbers along some axes."""
+        found = self.known.get(axes)
+        if found is None or found[0] is not values:
+            low = np.minimum(values.min(axis=axes), 0.0)
+            found = values, low, np.maximum(values.max(axis=axes), 0.0)
+            self.known[axes] = found
+        return found[1], found[2]
+
+
+def _grid(low: Array, high: Array, bits: int, how: str) -> tuple[Array, Array]:
     """Return the step and the zero of the grid that numbers are quantized to.
 
     Args:
-        values: The numbers.
-        axes: Axes that share one grid.
+        low: The smallest number, or 0; one for each grid.
+        high: The largest number, or 0.
         bits: Bits of a quantized number.
         how: `symmetric` about 0, without its lowest number; `full range` with it; or `affine`, from
             the smallest to the largest number.
     """
-    low = np.minimum(values.min(axis=axes), 0.0)
-    high = np.maximum(values.max(axis=axes), 0.0)
     if how == "affine":
         step = (high - low) / (2**bits - 1)
     else:
@@ -111,12 +126,12 @@ def _onto(values: Array, step: Array, zero: Array, bits: int) -> Array:
     return (np.clip(np.rint(values / step) + zero, 0, 2**bits - 1) - zero) * step
 
 
-def _weights_quantized(bits: int, per: str, how: str) -> Callable[[Setup], Setup]:
+def _weights_quantized(bits: int, per: str, how: str, ends: _Ends) -> Callable[[Setup], Setup]:
     def make(setup: Setup) -> Setup:
         weight = setup.weight
         out = 1 if setup.transposed else 0
         axes = tuple(a for a in range(weight.ndim) if per == "tensor" or a != out)
-        step, zero = _grid(weight, axes, bits, how)
+        step, zero = _grid(*ends.of(weight, axes), bits, how)
 
         def op(values: Array, index: Positions) -> Array:
             at = index[out] % len(step)
@@ -127,9 +142,10 @@ def _weights_quantized(bits: int, per: str, how: str) -> Callable[[Setup], Setup
     return make
 
 
-def _input_quantized(bits: int, how: str) -> Callable[[Setup], Setup]:
+def _input_quantized(bits: int, how: str, ends: _Ends) -> Callable[[Setup], Setup]:
     def make(setup: Setup) -> Setup:
-        step, zero = _grid(setup.x, tuple(range(setup.x.ndim)), bits, how)
+        every = tuple(range(setup.x.ndim))
+        step, zero = _grid(*ends.of(setup.x, every), bits, how)
 
         def op(values: Array, index: Positions) -> Array:
             return _onto(values, step[0], zero[0], bits)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.quantization import LIMITS, ROUNDINGS, Less, Requantize
-from convtrace.mismatch.computing.setup import Op, Setup
+from convtrace.mismatch.computing.setup import Op, Positions, Setup
 from convtrace.mismatch.computing.stages import Add, Local, Sums
 from convtrace.mismatch.search.change import Change
+
+Array = NDArray[Any]
+
+_INT16 = 2**15 - 1
+_AT_ONCE = 2**21
+"""Products that are held at once."""
 
 
 def _requantize(setup: Setup) -> Requantize | None:
@@ -262,10 +270,66 @@ def accumulators(setup: Setup) -> Iterator[Change]:
             )
 
 
+def pairs(setup: Setup) -> Iterator[Change]:
+    """Unsigned inputs times signed weights added in pairs that saturate in 16 bits.
+
+    That is what x86 processors do without VNNI, whose `vpmaddubsw` has no wider sum.
+    """
+    if _requantize(setup) is None or setup.transposed or not setup.x.size:
+        return
+    largest = float(setup.x.max()) * float(np.abs(setup.weight).max())
+    if float(setup.x.min()) < 0 or 2 * largest <= _INT16:
+        return
+    orders = [(1.3, "channels"), (1.35, "kernel")] if math.prod(setup.kernel) > 1 else []
+    for cost, order in orders or [(1.3, "channels")]:
+        yield Change("quantized.accumulator_pairs", "after", _paired(order), {"order": order}, cost)
+
+
+def _paired(order: str) -> Callable[[Setup], Setup]:
+    """Return a change that takes from each sum what its pairs of products lose.
+
+    Args:
+        order: Which products are neighbours: those of two `channels`, or of the `kernel` in a row.
+    """
+
+    def make(setup: Setup) -> Setup:
+        zero = _zero(setup.x_ops)
+        stored = setup.but(
+            x_ops=_without(setup.x_ops),
+            w_ops=_without(setup.w_ops),
+            fill=setup.fill + (0.0 if zero is None else float(zero.zero[0])),
+        )
+
+        def lost(at: Positions) -> Array:
+            products = stored.read(at) * stored.factors(at[1])
+            rows = products.reshape(len(products), setup.terms, -1)
+            if order == "kernel":
+                rows = products[:, :, None]
+            whole = rows[:, : rows.shape[1] // 2 * 2]  # one that is left over saturates nowhere
+            sums = whole[:, ::2] + whole[:, 1::2]
+            return (np.clip(sums, -_INT16 - 1, _INT16) - sums).sum((1, 2))
+
+        def stage(sums: Sums) -> Sums:
+            at = tuple(axis.reshape(-1) for axis in np.broadcast_arrays(*sums.at))
+            step = max(1, _AT_ONCE // (setup.terms * math.prod(setup.kernel)))
+            parts = [
+                lost(tuple(axis[start : start + step] for axis in at))
+                for start in range(0, len(at[0]), step)
+            ]
+            found = np.concatenate(parts).reshape(np.broadcast_shapes(*map(np.shape, sums.at)))
+            return sums.to(sums.values + found, sums.magnitude)
+
+        return setup.but(stages=(Local(stage), *setup.stages))
+
+    return make
+
+
 def _whole_numbers(setup: Setup) -> bool:
     """Whether sums are whole numbers, which alone an accumulator of integers can hold."""
+    parts = (setup.weight, setup.x)
+    few = (part.reshape(-1)[:256] for part in parts)  # fractions show soon
     with np.errstate(invalid="ignore"):
-        return all(bool((np.rint(part) == part).all()) for part in (setup.weight, setup.x))
+        return all(bool((np.rint(part) == part).all()) for part in (*few, *parts))
 
 
 def _wrap(bits: int) -> Any:

@@ -23,6 +23,8 @@ CLIP = (
     np.array([0.26862954, 0.26130258, 0.27577711]),
 )
 _FACTORS = (255.0, 1 / 255, 256.0, 1 / 256, 127.5, 1 / 127.5, 128.0, 1 / 128, 2.0, 0.5)
+_BLOCK = 2**15
+"""Numbers that stay in the processor's cache."""
 CAFFE = np.array([103.939, 116.779, 123.68])
 
 
@@ -96,20 +98,29 @@ def inputs(setup: Setup) -> Iterator[Change]:
                 high=most,
             )
     if whole and low >= 0 and high <= 255 and high > 127:
-        yield _op("input.signed", lambda v, i: np.where(v > 127, v - 256, v), 1.2, bits=8)
+        yield _stored("input.signed", lambda v, i: np.where(v > 127, v - 256, v))
     if whole and -128 <= low < 0 and high <= 127:
-        yield _op("input.unsigned", lambda v, i: np.where(v < 0, v + 256, v), 1.2, bits=8)
+        yield _stored("input.unsigned", lambda v, i: np.where(v < 0, v + 256, v))
     if low < 0:
         yield _op("input.absolute", lambda v, i: np.abs(v), 1.6)
-    spread = float(x.std())
+    mean = float(x.mean())
+    spread = _spread(x, mean)
     if spread > 0:
-        mean = float(x.mean())
         yield _linear("input.standardised", 1 / spread, -mean / spread, 1.5, mean=mean, std=spread)
         if high > low:
             size = high - low
             yield _linear("input.stretched", 1 / size, -low / size, 1.5, low=low, high=high)
         if high > 0:
             yield _linear("input.stretched", 1 / high, 0.0, 1.6, low=0.0, high=high)
+
+
+def _spread(x: Array, mean: float) -> float:
+    """Return the standard deviation of an array, without another one of its size."""
+    flat, total = x.reshape(-1), 0.0
+    for start in range(0, flat.size, _BLOCK):
+        around = flat[start : start + _BLOCK] - mean
+        total += float(np.einsum("i,i->", around, around))
+    return math.sqrt(total / max(flat.size, 1))
 
 
 def weights_scaled(factor: float, cost: float) -> Change:
@@ -166,6 +177,11 @@ def changed_input(setup: Setup, op: Op) -> Setup:
 
 def _op(id_: str, op: Op, cost: float, /, **given: object) -> Change:
     return Change(id_, "x", lambda s: changed_input(s, op), given, cost)
+
+
+def _stored(id_: str, op: Op) -> Change:
+    """Make a change of the numbers as they are stored, before a zero point is subtracted."""
+    return Change(id_, "x", lambda s: s.but(x_ops=(op, *s.x_ops)), {"bits": 8}, 1.2)
 
 
 def _linear(id_: str, scale: float, shift: float, cost: float, /, **given: object) -> Change:

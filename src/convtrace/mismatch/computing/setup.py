@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.stages import Stage, Sums
+from convtrace.mismatch.computing.taking import taken
 
 Array = NDArray[Any]
 Positions = tuple[Array, ...]
@@ -25,6 +26,12 @@ Map = Callable[[Positions, tuple[int, ...]], Positions]
 
 Op = Callable[[Array, Positions], Array]
 """Takes numbers and their positions; returns other numbers."""
+
+BARE = (
+    *("x", "weight", "stride", "low", "dilation", "size", "groups", "transposed", "modes", "fill"),
+    *("filled", "reads", "x_maps", "x_ops", "w_maps", "w_ops"),
+)
+"""What bare sums follow from."""
 
 Reads = Callable[[Array, Array, "Setup"], Array]
 """Takes output channels and the numbers of their terms' channels; returns input channels."""
@@ -55,6 +62,8 @@ class Setup:
         y_maps: Rearrangements of the output.
         held: Format that operators store their results in for the next one; None where it is no
             narrower than what they compute in.
+        known: Bare sums of some setup at all positions; they are this one's where both agree in all
+            that sums follow from.
     """
 
     x: Array
@@ -77,6 +86,7 @@ class Setup:
     stages: tuple[Stage, ...] = ()
     y_maps: tuple[Map, ...] = ()
     held: str | None = None
+    known: Sums | None = None
 
     @property
     def kernel(self) -> tuple[int, ...]:
@@ -137,6 +147,16 @@ class Setup:
             )
         )
 
+    @property
+    def sums(self) -> Sums | None:
+        """Bare sums at all positions, where they are known."""
+        return self.known if self.known is not None and self.sums_as(self.known.setup) else None
+
+    def sums_as(self, other: Setup) -> bool:
+        """Whether bare sums are those of another setup, as can be told without computing them."""
+        rows = ((getattr(self, name), getattr(other, name)) for name in BARE)
+        return all(a is b or (not isinstance(a, np.ndarray) and a == b) for a, b in rows)
+
     # Single numbers ------------------------------------------------------------------------------
 
     def origin(self, at: Positions) -> Positions:
@@ -159,7 +179,7 @@ class Setup:
     def gather(self, at: Positions) -> tuple[Array, Positions, Array | None]:
         """Return the input's numbers before they are changed, their positions, which are met."""
         index, valid = self.reached(at)
-        return self.x[self.moved(index)], index, valid
+        return taken(self.x, self.moved(index)), index, valid
 
     def reached(self, at: Positions) -> tuple[Positions, Array | None]:
         """Return the positions of the rearranged input that taps read, and which are met."""
@@ -215,20 +235,23 @@ class Setup:
 
     def input_at(self, index: Positions) -> Array:
         """Return numbers of the rearranged and changed input."""
-        values = self.x[self.moved(index)]
+        values = taken(self.x, self.moved(index))
         for op in self.x_ops:
             values = op(values, index)
         return values
 
     def weight_at(self, index: Positions) -> Array:
         """Return numbers of the rearranged and changed weights."""
-        source = index
-        for step in reversed(self.w_maps):
-            source = step(source, self.weight.shape)
-        values = self.weight[source]
+        values = taken(self.weight, self.turned(index))
         for op in self.w_ops:
             values = op(values, index)
         return values
+
+    def turned(self, index: Positions) -> Positions:
+        """Follow positions of the rearranged weights back to where their numbers came from."""
+        for step in reversed(self.w_maps):
+            index = step(index, self.weight.shape)
+        return index
 
     def sources(self, axis: int, place: Array) -> tuple[Array, Array | None]:
         """Apply the index law.

@@ -86,7 +86,7 @@ class Add:
         """Add."""
         sums = sums.held if self.apart else sums
         amount = self.amounts[sums.at[self.axis] % len(self.amounts)]
-        return sums.to(sums.values + amount, sums.magnitude + np.abs(amount))
+        return sums.to(plus(sums.values, amount), plus(sums.magnitude, np.abs(amount)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,9 @@ class Act:
             extra = self._carried(sums, values)
         if self.name in LIMITS:
             low, high = LIMITS[self.name]
-            spare = np.maximum(np.maximum(low - sums.values, sums.values - high), 0.0)
+            spare = np.maximum(low - sums.values, 0.0)
+            if high < math.inf:
+                spare = np.maximum(spare, sums.values - high)
             return replace(sums.to(values, sums.magnitude, extra), spare=spare)
         # What the function itself rounds is a few units of the result.
         return sums.to(values, sums.magnitude * steepest + np.abs(values), extra)
@@ -211,6 +213,21 @@ class Local:
     def __call__(self, sums: Sums) -> Sums:
         """Apply the function."""
         return self.function(sums)
+
+
+def plus(numbers: Array, amount: Array) -> Array:
+    """Add an amount for each channel: what NumPy does, in two thirds of its time.
+
+    Its loops are slow where one operand stays the same along them, and short ones are slow as well.
+    """
+    shape = tuple(np.shape(numbers))
+    by_channel = (1, *shape[1:2], *(1,) * (len(shape) - 2))
+    if len(shape) < 4 or np.shape(amount) != by_channel or not numbers.flags.c_contiguous:
+        return numbers + amount
+    rows = np.empty((*shape[:2], math.prod(shape[2:])))
+    rows[...] = amount.reshape(1, -1, 1)
+    rows += numbers.reshape(rows.shape)
+    return rows.reshape(shape)
 
 
 def half_spacing(values: Array, name: str) -> Array:

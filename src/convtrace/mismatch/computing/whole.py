@@ -2,19 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.computing.setup import Setup, into
-from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.computing.passes import Operand, convolved, leaves_float32, transposed
+from convtrace.mismatch.computing.quantization import Requantize
+from convtrace.mismatch.computing.setup import Map, Op, Positions, Setup, into
+from convtrace.mismatch.computing.stages import Act, Add, Affine, Norm, Store, Sums
+from convtrace.mismatch.computing.taking import laid_out, taken
 
 Array = NDArray[Any]
 
 Run = Callable[[bool, bool, int], Array]
 """Computes sums: of absolute values or not, in float32 or not, over every how many channels."""
+
+POINTWISE = (Act, Add, Affine, Norm, Requantize, Store)
+"""Stages that take as long for a part of an output as its share of all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All output numbers of a setup, to be finished in one piece or part by part.
+
+    Attributes:
+        setup: The setup.
+        linear: Its bare sums.
+    """
+
+    setup: Setup
+    linear: Sums
+
+    @cached_property
+    def sums(self) -> Sums:
+        """The numbers in one piece."""
+        return whole(self.setup, self.linear)
+
+    @property
+    def divides(self) -> bool:
+        """Whether parts are computed each for itself: stages look at single numbers only."""
+        rows = (self.linear.values, self.linear.magnitude)
+        plain = all(np.shape(row) == self.setup.shape for row in rows)
+        known = all(type(stage) in POINTWISE for stage in self.setup.stages)
+        return plain and known and not self.setup.y_maps
+
+    def part(self, place: tuple[slice, ...]) -> Sums:
+        """Return some of the numbers."""
+        shape = self.setup.shape
+        at = np.ix_(*(np.arange(size)[s] for size, s in zip(shape, place, strict=True)))
+        values, size = self.linear.values[place], self.linear.magnitude[place]
+        return self.setup.finish(_wide(Sums(values, size, at, self.setup)))
+
+
+def boxes(shape: tuple[int, ...], most: int) -> Iterator[tuple[tuple[slice, ...], slice]]:
+    """Cut an array into boxes of neighbours in memory, of so many elements at most.
+
+    Yields:
+        Where a box is in the array, and where among all elements in a row.
+
+    Example:
+        >>> [flat for _, flat in boxes((2, 3, 2), 4)]
+        [slice(0, 4, None), slice(4, 6, None), slice(6, 10, None), slice(10, 12, None)]
+    """
+    axis = next(a for a in range(len(shape)) if math.prod(shape[a + 1 :]) <= most)
+    row, start = math.prod(shape[axis + 1 :]), 0
+    step = max(1, most // row)
+    for outer in np.ndindex(*shape[:axis]):
+        for first in range(0, shape[axis], step):
+            count = min(step, shape[axis] - first)
+            before = (slice(place, place + 1) for place in outer)
+            after = (slice(None) for _ in shape[axis + 1 :])
+            yield (*before, slice(first, first + count), *after), slice(start, start + count * row)
+            start += count * row
+
+
+def _wide(sums: Sums) -> Sums:
+    """Return sums in float64."""
+    values = np.asarray(sums.values, dtype=np.float64)
+    return sums.to(values, np.asarray(sums.magnitude, dtype=np.float64))
 
 
 def whole(setup: Setup, linear: Sums | None = None) -> Sums:
@@ -25,9 +95,9 @@ def whole(setup: Setup, linear: Sums | None = None) -> Sums:
         linear: Its bare sums, where they are known already (`linear_whole`).
 
     Returns:
-        Numbers of shape `setup.shape`.
+        Numbers of shape `setup.shape`, float64.
     """
-    sums = setup.finish(linear if linear is not None else linear_whole(setup))
+    sums = setup.finish(_wide(linear if linear is not None else linear_whole(setup)))
     if not setup.y_maps:
         return sums
     at = setup.origin(grid(sums.values.shape))
@@ -63,9 +133,12 @@ def linear_whole(
         share: Σ|w·x| is taken over every so many input channels only, where that can be done: no
             more than the whole, at that part of its price. What is judged by it is judged too
             strictly, never too loosely.
+
+    Returns:
+        Sums in float32 where they were added in it, else in float64.
     """
-    x = _rearranged(setup.x, setup.input_at, bool(setup.x_maps or setup.x_ops))
-    weight = _rearranged(setup.weight, setup.weight_at, bool(setup.w_maps or setup.w_ops))
+    x = _rearranged(setup.x, setup.moved, setup.x_maps, setup.x_ops)
+    weight = _rearranged(setup.weight, setup.turned, setup.w_maps, setup.w_ops)
     simple = (
         setup.transposed
         and not setup.filled
@@ -84,6 +157,8 @@ def linear_whole(
             values = run(False, narrow, 1)
         if magnitude is None:
             magnitude = run(True, True, share)
+            if leaves_float32(magnitude, x, weight):
+                magnitude = run(True, False, share)
     return Sums(values, magnitude, grid(setup.shape), setup)
 
 
@@ -92,10 +167,19 @@ def grid(shape: tuple[int, ...]) -> tuple[Array, ...]:
     return np.ix_(*(np.arange(size) for size in shape))
 
 
-def _rearranged(array: Array, at: Callable[[tuple[Array, ...]], Array], changed: bool) -> Array:
-    if not changed:
+def _rearranged(
+    array: Array, source: Callable[[Positions], Positions], maps: Sequence[Map], ops: Sequence[Op]
+) -> Array:
+    """Return an operand as a setup rearranges and changes it."""
+    if not maps and not ops:
         return array
-    return np.ascontiguousarray(np.broadcast_to(at(grid(array.shape)), array.shape))
+    at = grid(array.shape)
+    index = source(at)
+    values = laid_out(array, index)
+    values = taken(array, index) if values is None else values
+    for op in ops:
+        values = op(values, at)
+    return np.broadcast_to(values, array.shape)
 
 
 def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
@@ -107,7 +191,8 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
         low = tuple(e - 1 - p for e, p in zip(setup.extent, low, strict=True))
         stride = (1,) * setup.axes
         kernel = np.flip(kernel, tuple(range(2, kernel.ndim)))
-    padded = _padded(setup, x, low, stride)
+    pads = _even_padding(setup)
+    padded = x if pads else _padded(setup, x, low, stride)
     if setup.reads is None:
         unique = np.arange(setup.channels_in).reshape(setup.groups, -1)
         group = np.repeat(np.arange(setup.groups), setup.channels_out // setup.groups)
@@ -120,6 +205,7 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
         group = group.reshape(-1)
     counts = np.bincount(group)
     size = (x.shape[0], setup.channels_out, *setup.size)
+    inputs, kernels = Operand(padded), Operand(kernel)
 
     def run(absolute: bool, narrow: bool, share: int) -> Array:
         import torch
@@ -130,67 +216,43 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
         if (counts == counts[0]).all():
             order = np.argsort(group, kind="stable")
             sorted_ = np.array_equal(order, np.arange(len(order)))
-            left = padded if plain else padded[:, chosen.reshape(-1)]
-            right = kernel[:, ::share] if sorted_ else kernel[order, ::share]
-            found = _convolve(
-                _tensor(left, absolute, narrow),
-                _tensor(right, absolute, narrow),
-                stride,
-                dilation,
-                len(unique),
-            )
-            found = found.double().numpy()
+            left = inputs if plain else Operand(padded[:, chosen.reshape(-1)])
+            right = kernels if sorted_ else Operand(kernel[order])
+            right = right.part(share, 1)
+            read = left.tensor(absolute=absolute, narrow=narrow)
+            factors = right.tensor(absolute=absolute, narrow=narrow)
+            found = convolved(read, factors, stride, dilation, len(unique), pads).numpy()
             if sorted_:
                 return found
-            result = np.empty(size)
+            result = np.empty(size, dtype=found.dtype)
             result[:, order] = found
             return result
-        left = _tensor(padded, absolute, narrow)
-        right = _tensor(kernel[:, ::share], absolute, narrow)
+        left = inputs.tensor(absolute=absolute, narrow=narrow)
+        right = kernels.part(share, 1).tensor(absolute=absolute, narrow=narrow)
         result = np.empty(size)
         for number, row in enumerate(chosen):
             mine = np.flatnonzero(group == number)
-            part = _convolve(
-                left[:, torch.from_numpy(row.copy())],
-                right[torch.from_numpy(mine)],
-                stride,
-                dilation,
-                1,
-            )
-            result[:, mine] = part.double().numpy()
+            read, factors = left[:, torch.from_numpy(row.copy())], right[torch.from_numpy(mine)]
+            result[:, mine] = convolved(read, factors, stride, dilation, 1, pads).numpy()
         return result
 
     return run
 
 
-def _tensor(array: Array, absolute: bool, narrow: bool) -> Any:
-    """Return a tensor; in float32 where that will do, unless numbers leave its range."""
-    import torch
+def _even_padding(setup: Setup) -> tuple[int, ...]:
+    """Return the zeros that PyTorch itself can lay on both sides of each axis; none if it cannot.
 
-    if narrow and array.size:
-        largest = max(float(array.max()), -float(array.min()))
-        if 1e-15 < largest < 1e15:
-            array = array.astype(np.float32)
-    if absolute:
-        array = np.abs(array)
-    array = np.ascontiguousarray(array)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def _convolve(
-    x: Any, weight: Any, stride: tuple[int, ...], dilation: tuple[int, ...], groups: int
-) -> Any:
-    import torch
-
-    none = [0] * len(stride)
-    still = [2 + axis for axis, step in enumerate(dilation) if step == 0]
-    if still:  # all taps of an axis read one place
-        weight, dilation = weight.sum(still, keepdim=True), tuple(step or 1 for step in dilation)
-    if x.dtype != weight.dtype:
-        x, weight = x.double(), weight.double()
-    return torch.ops.aten.convolution.default(
-        x, weight, None, list(stride), none, list(dilation), False, none, groups
+    An output may be shorter than its padding allows for, and is then computed from an input that
+    is laid out exactly as far as it is read.
+    """
+    zeros = all(mode == "zeros" for mode in setup.modes) and setup.fill == 0
+    if setup.transposed or not zeros or min(setup.low) < 0:
+        return ()
+    sizes = tuple(
+        (n + 2 * p - e) // s + 1
+        for n, p, e, s in zip(setup.x.shape[2:], setup.low, setup.extent, setup.stride, strict=True)
     )
+    return setup.low if sizes == setup.size else ()
 
 
 def _padded(setup: Setup, x: Array, low: tuple[int, ...], stride: tuple[int, ...]) -> Array:
@@ -235,32 +297,18 @@ def _canonical(setup: Setup, weight: Array) -> Array:
 
 def _transposed(setup: Setup, x: Array, weight: Array) -> Run:
     """Prepare PyTorch's transposed convolution, to be cropped or filled up afterwards."""
+    inputs, kernels = Operand(x), Operand(weight)
 
     def run(absolute: bool, narrow: bool, share: int) -> Array:
         import torch
 
-        none = [0] * setup.axes
-        left, right = (
-            _tensor(x[:, ::share], absolute, narrow),
-            _tensor(weight[::share], absolute, narrow),
-        )
-        if left.dtype != right.dtype:
-            left, right = left.double(), right.double()
-        found = torch.ops.aten.convolution.default(
-            left,
-            right,
-            None,
-            list(setup.stride),
-            none,
-            list(setup.dilation),
-            True,
-            none,
-            setup.groups,
-        )
+        read = inputs.part(share, 1).tensor(absolute=absolute, narrow=narrow)
+        factors = kernels.part(share, 0).tensor(absolute=absolute, narrow=narrow)
+        found = transposed(read, factors, setup.stride, setup.dilation, setup.groups)
         sides: list[int] = []
         for axis in reversed(range(setup.axes)):
             low = setup.low[axis]
             sides += [-low, setup.size[axis] + low - found.shape[2 + axis]]
-        return torch.nn.functional.pad(found, sides).double().numpy()
+        return torch.nn.functional.pad(found, sides).numpy()
 
     return run

@@ -22,6 +22,7 @@ def bounds(
     values: Array,
     stored: str,
     partials: int = 0,
+    slack: float = 1e-6,
 ) -> Array:
     """Bound |stored result - exact sum| for each element, as `Arithmetic.bound` does for one.
 
@@ -32,25 +33,19 @@ def bounds(
         values: The exact sums.
         stored: Format of the operands as they are stored.
         partials: Where partial sums are stored: through how many of them a summand passes.
+        slack: By what share `magnitude` may be too small (`added_narrowly`).
 
     Returns:
         The bounds, plus what the float64 sums that they are compared with may be off by.
     """
-    accumulate, result = FORMATS[arithmetic.accumulate], FORMATS[arithmetic.result]
-    operands = FORMATS[arithmetic.operands]
-    share = 0.0  # what the error is of the magnitude
-    if operands.precision < FORMATS[stored].precision:
-        share = 2 * operands.unit + operands.unit**2
-    share += gamma(count, accumulate.unit) * (1 + share)
-    tiny = accumulate.smallest
-    if arithmetic.flushes:
-        tiny = math.ldexp(1.0, accumulate.smallest_exponent)
-    if not arithmetic.partial_sums and arithmetic.result == arithmetic.accumulate:
-        share = (share + gamma(count + 2, FORMATS["float64"].unit)) * (1 + 1e-6)
+    if (line := bound_line(arithmetic, count, stored, slack)) is not None:
+        share, least = line
         found = np.asarray(magnitude * share)
-        found += count * tiny
+        found += least
         return found
-    size = magnitude * (1 + 1e-6)
+    result = FORMATS[arithmetic.result]
+    share, tiny = _share(arithmetic, count, stored), _tiny(arithmetic)
+    size = magnitude * (1 + slack)
     error = share * size + count * tiny
     if arithmetic.partial_sums:
         error = error + gamma(partials, result.unit) * (size + error) + partials * result.smallest
@@ -62,6 +57,45 @@ def bounds(
     return error + own_error(count, size)
 
 
+def added_narrowly(count: int) -> float:
+    """Return by what share Σ|w·x| may be too small that was added in float32.
+
+    Each |w| and |x| is rounded once to float32, each product once, and a summand passes through at
+    most `count` - 1 additions: none of the summands, which are all positive, shrinks by more than
+    `count` + 2 roundings together, hence (1 - u)**(count + 2) Σ|w·x| is the least that comes out,
+    and the share that is missing is at most gamma of as many (Higham, Accuracy and Stability of
+    Numerical Algorithms, 2nd edition, lemma 3.1). Products that leave float32 are no part of it:
+    they are added in float64.
+    """
+    return gamma(count + 2, FORMATS["float32"].unit) + 1e-6
+
+
+def bound_line(
+    arithmetic: Arithmetic, count: int, stored: str, slack: float = 1e-6
+) -> tuple[float, float] | None:
+    """Return which share of Σ|w·x| the bound is, and what is added to it; None if it is not so."""
+    if arithmetic.partial_sums or arithmetic.result != arithmetic.accumulate:
+        return None
+    share = _share(arithmetic, count, stored) + gamma(count + 2, FORMATS["float64"].unit)
+    return share * (1 + slack), count * _tiny(arithmetic)
+
+
+def _share(arithmetic: Arithmetic, count: int, stored: str) -> float:
+    """Return what the error of a sum is of Σ|w·x|."""
+    operands, share = FORMATS[arithmetic.operands], 0.0
+    if operands.precision < FORMATS[stored].precision:
+        share = 2 * operands.unit + operands.unit**2
+    return share + gamma(count, FORMATS[arithmetic.accumulate].unit) * (1 + share)
+
+
+def _tiny(arithmetic: Arithmetic) -> float:
+    """Return what the error of one summand is at least."""
+    accumulate = FORMATS[arithmetic.accumulate]
+    if arithmetic.flushes:
+        return math.ldexp(1.0, accumulate.smallest_exponent)
+    return accumulate.smallest
+
+
 def own_error(count: int, magnitude: Array) -> Array:
     """Bound the error of our own float64 sums."""
     return gamma(count + 2, FORMATS["float64"].unit) * magnitude
@@ -71,14 +105,23 @@ def typical(
     arithmetic: Arithmetic, count: int, magnitude: Array, values: Array, stored: str
 ) -> Array:
     """Return the size that rounding usually has at each element, never zero."""
-    result, operands = FORMATS[arithmetic.result], FORMATS[arithmetic.operands]
-    scale = math.sqrt(count) * FORMATS[arithmetic.accumulate].unit * magnitude
-    if operands.precision < FORMATS[stored].precision:
-        scale = scale + operands.unit * magnitude
-    if arithmetic.partial_sums:
-        scale = scale + math.sqrt(count) * result.unit * magnitude / 2
+    line = typical_line(arithmetic, count, stored)
+    scale = np.asarray(magnitude * line[0])
     if arithmetic.result != arithmetic.accumulate:
-        scale = scale + half_spacing(values, arithmetic.result)
-    scale = np.asarray(scale)
-    scale += FORMATS[arithmetic.accumulate].smallest
+        scale += half_spacing(values, arithmetic.result)
+    scale += line[1]
     return scale
+
+
+def typical_line(arithmetic: Arithmetic, count: int, stored: str) -> tuple[float, float]:
+    """Return what is typical as a share of Σ|w·x|, and what is added to it.
+
+    Where results are stored in a narrower format, half of its spacing comes on top.
+    """
+    result, operands = FORMATS[arithmetic.result], FORMATS[arithmetic.operands]
+    share = math.sqrt(count) * FORMATS[arithmetic.accumulate].unit
+    if operands.precision < FORMATS[stored].precision:
+        share += operands.unit
+    if arithmetic.partial_sums:
+        share += math.sqrt(count) * result.unit / 2
+    return share, FORMATS[arithmetic.accumulate].smallest

@@ -57,7 +57,7 @@ def drift(setup: Setup, found: Compared, arithmetic: Arithmetic, count: int) -> 
         isinstance(stage, Add) or (isinstance(stage, Act) and stage.name in LIMITS)
         for stage in setup.stages
     )
-    if not (one and simple and found.finite) or found.values.size < ELEMENTS:
+    if not (one and simple and found.finite) or math.prod(found.shape) < ELEMENTS:
         return 0.0
     unit = FORMATS["float32"].unit
     slope = _slope(found)
@@ -71,12 +71,7 @@ def drift(setup: Setup, found: Compared, arithmetic: Arithmetic, count: int) -> 
 
 def _slope(found: Compared) -> float:
     """Fit residuals by a multiple of the values."""
-    above = below = 0.0
-    for block in found.blocks():
-        values, residual = block.values.reshape(-1), block.residual.reshape(-1)
-        with np.errstate(all="ignore"):
-            above += float(np.einsum("i,i->", values, residual))
-            below += float(np.einsum("i,i->", values, values))
+    above, below = found.along
     return above / below if 0 < below < math.inf and math.isfinite(above) else 0.0
 
 

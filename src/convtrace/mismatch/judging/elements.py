@@ -1,4 +1,4 @@
-"""The judge of single elements: each residual against the bound of its own terms.
+"""All elements of an output against the bounds of their own terms, so many at a time.
 
 An output has millions of elements, and memory that was not used before costs more than arithmetic.
 What is computed of all elements is computed in blocks, and kept only where it is asked for.
@@ -8,151 +8,73 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
-from convtrace.mismatch.computing.stages import Sums, half_spacing
-from convtrace.mismatch.judging.bounds import bounds, own_error, typical
+from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.computing.whole import Whole, boxes
+from convtrace.mismatch.judging.numbers import Numbers, Rule, Totals, product, sums_up, total
 
 Array = NDArray[Any]
+Result = TypeVar("Result")
 
 BLOCK = 2**15
 """Elements that are computed at once: their numbers stay in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How far rounding may go.
-
-    Attributes:
-        arithmetic: Formats of the computation; None for integers, which have no rounding.
-        steps: Roundings that a summand passes through.
-        count: Summands of one number.
-        stored: Format of the operands as they are stored.
-        most: Largest multiple of what is typical that counts as inside, however loose the bound.
-        whole: Whether nothing but integers can be observed.
-    """
-
-    arithmetic: Arithmetic | None
-    steps: int
-    count: int
-    stored: str
-    most: float = math.inf
-    whole: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """Some elements: what was observed, what was computed, and what errors are in proportion to.
-
-    Attributes:
-        rule: How far rounding may go.
-        observed: The observed numbers.
-        values: The computed numbers, in float64.
-        magnitude: Σ|w·x|, carried through what follows the sum.
-        extra: What the computed numbers may be off by besides.
-        spare: By how much they lie beyond a limit that they were cut at.
-    """
-
-    rule: Rule
-    observed: Array
-    values: Array
-    magnitude: Array
-    extra: Array | float
-    spare: Array | float
-
-    @cached_property
-    def residual(self) -> Array:
-        """Observed - computed."""
-        with np.errstate(all="ignore"):
-            found = self.observed - self.values
-        if sums_up(found):
-            return found
-        equal = self.observed == self.values  # two infinities of one sign
-        nans = np.isnan(self.observed) & np.isnan(self.values)
-        return np.where(equal | nans, 0.0, found)
-
-    @cached_property
-    def own(self) -> Array:
-        """What our own float64 sums may be off by."""
-        return own_error(self.rule.count, self.magnitude)
-
-    @cached_property
-    def typical(self) -> Array:
-        """By how much rounding usually sets them apart; never zero."""
-        rule = self.rule
-        if rule.arithmetic is None:
-            return np.maximum(self.bound, 1.0)
-        found = typical(rule.arithmetic, rule.steps, self.magnitude, self.values, rule.stored)
-        return found + self.extra if np.ndim(self.extra) or self.extra else found
-
-    @cached_property
-    def bound(self) -> Array:
-        """The most by which rounding can set them apart."""
-        rule, arithmetic = self.rule, self.rule.arithmetic
-        if arithmetic is None:
-            found = np.broadcast_to(np.asarray(self.extra, dtype=np.float64), self.values.shape)
-        else:
-            narrows = arithmetic.result != arithmetic.accumulate
-            furthest = np.abs(self.values) + self.extra if narrows else self.values
-            found = bounds(
-                arithmetic, rule.steps, self.magnitude, furthest, rule.stored, partials=rule.count
-            )
-            if np.ndim(self.extra) or self.extra:
-                found = found + self.extra
-            if rule.most < math.inf:
-                found = np.minimum(found, rule.most * self.typical + self.own)
-        if np.ndim(self.spare) or self.spare:
-            found = np.maximum(found - self.spare, 0.0)
-        if rule.whole:
-            found = np.where(self.observed == np.rint(self.observed), found, 0.0)
-        return found
-
-    @cached_property
-    def ratio(self) -> Array:
-        """|residual| / bound of each element; 0 where both are equal."""
-        size = np.abs(self.residual)
-        with np.errstate(all="ignore"):
-            found = size / self.bound
-        if sums_up(found):
-            return found
-        found = np.where(size == 0, 0.0, found)
-        return np.where(np.isnan(found), np.inf, found)
-
-    @cached_property
-    def quotient(self) -> Array:
-        """Residual in units of what is typical, 0 where it is not finite."""
-        with np.errstate(all="ignore"):
-            found = self.residual / self.typical
-        return found if sums_up(found) else np.where(np.isfinite(found), found, 0.0)
-
-    def nearest(self, result: str) -> Array:
-        """Which elements are certainly the correctly rounded numbers of a format."""
-        spare = half_spacing(self.values, result) - self.own
-        return (np.abs(self.residual) <= spare) | (self.observed == self.values)
 
 
 class Compared:
     """An observed output against computed numbers.
 
     Args:
-        numbers: All elements.
+        rule: How far rounding may go.
+        observed: The observed numbers.
+        sums: The computed ones.
+        strict: Whether bounds shrink by what lies beyond a limit.
+        keep: Whether residuals will be asked for, and are kept when ratios are computed.
     """
 
-    def __init__(self, numbers: Numbers) -> None:
-        self.numbers = numbers
-        self.observed, self.values = numbers.observed, numbers.values
+    def __init__(
+        self,
+        rule: Rule,
+        observed: Array,
+        sums: Sums | Whole,
+        *,
+        strict: bool = False,
+        keep: bool = False,
+    ) -> None:
+        self.rule, self.observed, self.strict, self.keep = rule, observed, strict, keep
+        self._lazy: Whole | None = None
+        if isinstance(sums, Whole):
+            if sums.divides and np.shape(observed) == sums.setup.shape:
+                self._lazy = sums
+            else:
+                sums = sums.sums
+        self._sums = sums
+
+    def _numbers(self, observed: Array, sums: Sums) -> Numbers:
+        rule = self.rule
+        if self.strict and sums.whole:
+            rule = replace(rule, whole=True)
+        spare = sums.spare if self.strict else 0.0
+        magnitude = np.asarray(sums.magnitude)
+        return Numbers(rule, observed, sums.values, magnitude, sums.extra, spare)
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """All elements."""
+        sums = self._sums
+        return self._numbers(self.observed, sums.sums if isinstance(sums, Whole) else sums)
 
     @cached_property
     def _flat(self) -> Numbers | None:
         """All elements in a row; None where they are few, or not all parts have one shape."""
-        n, shape = self.numbers, self.values.shape
+        n, shape = self.numbers, self.numbers.values.shape
         if n.values.size <= BLOCK or np.shape(n.observed) != shape:
             return None
 
@@ -162,39 +84,72 @@ class Compared:
         rows = (n.observed, n.values, n.magnitude, n.extra, n.spare)
         return Numbers(n.rule, *(row(part) for part in rows))
 
-    def at(self, places: Any) -> Numbers:
-        """Return some elements, given by their places in memory or by a slice of these."""
+    def blocks(self) -> Iterator[Numbers]:
+        """Yield all elements, so many at a time, in the order of memory."""
+        return (self._block(place) for place, _ in self._places)
+
+    @cached_property
+    def _places(self) -> list[tuple[Any, slice]]:
+        """Where the blocks are, and where among all elements in a row."""
+        if self._lazy is not None:
+            return list(boxes(self.shape, BLOCK))
+        if self._flat is None:
+            return [(..., slice(0, math.prod(self.shape)))]
+        size = self._flat.values.size
+        rows = [slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
+        return [(row, row) for row in rows]
+
+    def _block(self, place: Any) -> Numbers:
+        if self._lazy is not None:
+            return self._numbers(self.observed[place], self._lazy.part(place))
         n = self._flat
         if n is None:
             return self.numbers
 
-        def some(part: Any) -> Any:
-            return part if np.ndim(part) == 0 else part[places]
+        def some(row: Any) -> Any:
+            return row if np.ndim(row) == 0 else row[place]
 
         rows = (n.observed, n.values, n.magnitude, n.extra, n.spare)
-        return Numbers(n.rule, *(some(part) for part in rows))
+        return Numbers(n.rule, *(some(row) for row in rows))
 
-    def blocks(self) -> Iterator[Numbers]:
-        """Yield all elements, so many at a time."""
-        if self._flat is None:
-            yield self.numbers
-            return
-        for start in range(0, self.values.size, BLOCK):
-            yield self.at(slice(start, start + BLOCK))
+    def each(self, look: Callable[[Numbers, slice], Result]) -> list[Result]:
+        """Look at all blocks in the order of memory; return what was seen.
+
+        Args:
+            look: Gets a block, and where it is among all elements in a row.
+        """
+        return [look(self._block(place), row) for place, row in self._places]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output."""
+        if self._lazy is not None:
+            return self._lazy.setup.shape
+        return np.broadcast_shapes(np.shape(self.observed), np.shape(self.numbers.values))
 
     def _whole(self, part: Callable[[Numbers], Array]) -> Array:
         """Compute something of all elements, in their shape."""
-        if self._flat is None:
-            return np.broadcast_to(part(self.numbers), np.shape(self.numbers.residual))
-        found = np.empty(self.values.size)
-        for number, block in enumerate(self.blocks()):
-            found[number * BLOCK : (number + 1) * BLOCK] = part(block)
-        return found.reshape(self.values.shape)
+        if self._lazy is None and self._flat is None:
+            return np.broadcast_to(part(self.numbers), self.shape)
+        found = np.empty(math.prod(self.shape))
+
+        def look(block: Numbers, place: slice) -> None:
+            found[place] = np.broadcast_to(part(block), block.observed.shape).reshape(-1)
+
+        self.each(look)
+        return found.reshape(self.shape)
+
+    @cached_property
+    def values(self) -> Array:
+        """The computed numbers."""
+        if self._lazy is None:
+            return self.numbers.values
+        return self._whole(lambda block: block.values)
 
     @cached_property
     def finite(self) -> bool:
         """Whether no number is NaN or infinite; False may be said of huge numbers, too."""
-        return sums_up(self.observed) and sums_up(self.values)
+        return sums_up(self.observed) and self._totals.finite
 
     @cached_property
     def residual(self) -> Array:
@@ -216,77 +171,128 @@ class Compared:
         """Residual in units of what is typical, 0 where it is not finite."""
         return self._whole(lambda block: block.quotient)
 
-    @cached_property
+    @property
     def ratio(self) -> Array:
         """|residual| / bound of each element; 0 where both are equal."""
-        return self._whole(lambda block: block.ratio)
+        return self._surveyed[0]
 
     @cached_property
     def inside(self) -> Array:
         """Which elements are inside their bound."""
         return self.ratio <= 1
 
-    @property
+    @cached_property
     def all_inside(self) -> bool:
-        """Whether every element is inside its bound."""
-        return self._moments[2]
+        """Whether every element is inside its bound; nothing is computed behind one that is not."""
+        return self._totals.inside if "_surveyed" in vars(self) else self._counted is not None
 
     @cached_property
-    def _moments(self) -> tuple[float, float, bool]:
-        """Sum of `quotient`, of its squares, and whether all elements are inside their bound."""
-        total, squares, inside = 0.0, 0.0, True
+    def _surveyed(self) -> tuple[Array, Totals, float]:
+        """The ratios, what all elements come to, and how loose bounds are; by one look at each."""
+        if self._lazy is None and self._flat is None:
+            n = self.numbers
+            return np.broadcast_to(n.ratio, self.shape), n.totals(), n.loose(-math.inf)
+        count, loose, along = math.prod(self.shape), -math.inf, [0.0, 0.0]
+        found, residual = np.empty(count), np.empty(count if self.keep else 0)
+
+        def look(block: Numbers, place: slice) -> Totals:
+            nonlocal loose
+            _ = block.quotient  # before ratios, which are soon made then
+            found[place] = np.broadcast_to(block.ratio, block.observed.shape).reshape(-1)
+            if self.keep:
+                row = np.broadcast_to(block.residual, block.observed.shape)
+                residual[place] = row.reshape(-1)
+            else:
+                along[0] += product(block.values, block.residual)
+                along[1] += product(block.values, block.values)
+            loose = block.loose(loose)
+            return block.totals()
+
+        rows = self.each(look)
+        if self.keep:
+            vars(self)["residual"] = residual.reshape(self.shape)
+        else:
+            vars(self)["along"] = (along[0], along[1])
+        return found.reshape(self.shape), total(rows), loose
+
+    @cached_property
+    def _counted(self) -> Totals | None:
+        """What all elements come to, if all of them are inside their bound."""
+        rows: list[Totals] = []
+        left = 0.0
         for block in self.blocks():
-            row = block.quotient.reshape(-1)
-            total += float(row.sum())
-            inside = inside and bool((block.ratio <= 1).all())
-            with np.errstate(all="ignore"):
-                squares += float(np.einsum("i,i->", row, row))  # threads of BLAS would wait
-        return total, squares, inside
+            if not block.inside:
+                return None
+            rows.append(block.totals())
+            left += product(block.residual, block.residual)
+        vars(self)["left"] = left
+        return total(rows)
+
+    @property
+    def _totals(self) -> Totals:
+        if "_surveyed" not in vars(self) and vars(self).get("_counted") is not None:
+            return vars(self)["_counted"]
+        return self._surveyed[1]
 
     @property
     def size(self) -> float:
         """Root of the mean square of `quotient`."""
-        return math.sqrt(self._moments[1] / max(np.size(self.numbers.residual), 1))
+        return math.sqrt(self._totals.squares / max(math.prod(self.shape), 1))
 
     @property
     def mean(self) -> float:
         """Mean of `quotient`."""
-        return self._moments[0] / max(np.size(self.numbers.residual), 1)
+        return self._totals.quotient / max(math.prod(self.shape), 1)
+
+    @cached_property
+    def left(self) -> float:
+        """Sum of the squares of residuals."""
+        return sum(self.each(lambda block, _: product(block.residual, block.residual)))
+
+    @cached_property
+    def along(self) -> tuple[float, float]:
+        """Sum of values times residuals, and of the squares of values."""
+
+        def look(block: Numbers, _: slice) -> tuple[float, float]:
+            return product(block.values, block.residual), product(block.values, block.values)
+
+        rows = self.each(look)
+        return sum(row[0] for row in rows), sum(row[1] for row in rows)
+
+    @property
+    def loose(self) -> float:
+        """The most by which a bound exceeds two units of the result; -inf where none is finite."""
+        return self._surveyed[2]
 
 
 def compared(
     observed: Array,
-    sums: Sums,
+    sums: Sums | Whole,
     arithmetic: Arithmetic | None,
     count: int,
     stored: str,
     most: float = math.inf,
     *,
     strict: bool = False,
+    keep: bool = False,
 ) -> Compared:
     """Compare an observed output with sums.
 
     Args:
         observed: The observed numbers.
-        sums: What should have come out.
+        sums: What should have come out; finished, or to be finished part by part.
         arithmetic: Formats of the computation; None for integers, which have no rounding.
         count: Summands of one number.
         stored: Format of the operands as they are stored.
         most: Largest multiple of what is typical that counts as inside, however loose the bound.
         strict: Whether bounds shrink by what lies beyond a limit, and hold for integers only where
             nothing else can come out: what a candidate has to meet.
+        keep: Whether residuals will be asked for.
     """
     steps = count + 8 * (len(sums.setup.stages) > 1)
-    rule = Rule(arithmetic, steps, count, stored, most, strict and sums.whole)
-    spare = sums.spare if strict else 0.0
-    magnitude = np.asarray(sums.magnitude)
-    return Compared(Numbers(rule, observed, sums.values, magnitude, sums.extra, spare))
-
-
-def sums_up(numbers: Array) -> bool:
-    """Whether numbers have a finite sum, so that none of them is NaN or infinite."""
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.sum(numbers)))
+    return Compared(
+        Rule(arithmetic, steps, count, stored, most), observed, sums, strict=strict, keep=keep
+    )
 
 
 def holds_nonfinite(sums: Sums, arithmetic: Arithmetic, observed: Array) -> Array:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.exact import FORMATS
-from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.computing.whole import Whole
 from convtrace.mismatch.judging.drift import drift
-from convtrace.mismatch.judging.elements import BLOCK, Compared, holds_nonfinite, sums_up
+from convtrace.mismatch.judging.elements import BLOCK, Compared, holds_nonfinite
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Note, Report, Spread, Tolerance
@@ -28,7 +28,7 @@ CLOSE = 64
 """Most elements whose correct rounding is decided by their receipts."""
 
 
-def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array]:
+def judged(problem: Problem, sums: Whole, found: Compared) -> tuple[Report, Array]:
     """Make the report without causes; return it and which elements are wrong."""
     inside = found.inside
     notes: list[Note] = list(problem.notes)
@@ -37,7 +37,7 @@ def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array
     if not found.finite:
         unusual = ~(np.isfinite(problem.observed) & np.isfinite(found.values))
     if unusual.any() and problem.arithmetic is not None:
-        fits = holds_nonfinite(sums, problem.arithmetic, problem.observed)
+        fits = holds_nonfinite(sums.sums, problem.arithmetic, problem.observed)
         inside = np.where(unusual, fits, inside)
         if (fits & unusual).any():
             verdict = "nonfinite"
@@ -59,7 +59,7 @@ def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array
     report = Report(
         verdict=verdict,
         worst=worst(problem, found, wrong),
-        inside=float(inside.mean()),
+        inside=np.count_nonzero(inside) / inside.size,
         count=int(inside.size),
         ratio=float(np.max(usual, initial=0.0)),
         arithmetic=problem.arithmetic,
@@ -75,12 +75,12 @@ def judged(problem: Problem, sums: Sums, found: Compared) -> tuple[Report, Array
     return report, wrong
 
 
-def _modular(problem: Problem, sums: Sums, found: Compared, inside: Array) -> tuple[Array, int]:
+def _modular(problem: Problem, sums: Whole, found: Compared, inside: Array) -> tuple[Array, int]:
     """Allow what integer arithmetic is: exact modulo 2**bits."""
     if problem.stages or problem.change_x or not problem.dtype.startswith(("int", "uint")):
         return inside, 0
     modulus = 2.0 ** int(problem.dtype.lstrip("uint"))
-    if float(np.max(sums.magnitude, initial=0.0)) >= 2.0**53:
+    if float(np.max(sums.sums.magnitude, initial=0.0)) >= 2.0**53:
         return _by_receipts(problem, inside)
     fits = (found.residual % modulus) == 0
     return inside | fits, int((fits & ~inside).sum())
@@ -137,7 +137,7 @@ def _all_nearest(problem: Problem, found: Compared) -> bool:
         start += near.size
         if len(doubtful) > CLOSE:
             return False
-    at = np.unravel_index(np.array(doubtful, dtype=np.int64), found.values.shape)
+    at = np.unravel_index(np.array(doubtful, dtype=np.int64), found.shape)
     places = zip(*(axis.tolist() for axis in at), strict=True)
     return all(problem.why(place).verdict == "exact" for place in places)
 
@@ -145,7 +145,7 @@ def _all_nearest(problem: Problem, found: Compared) -> bool:
 def _spread(problem: Problem, found: Compared) -> Spread | None:
     if problem.arithmetic is None:
         return None
-    at = anywhere(found.values.shape, 32, seed=5)
+    at = anywhere(found.shape, 32, seed=5)
     expected = expected_size(problem.setup, at, problem.arithmetic, problem.count, problem.stored)
     return Spread(found.size, found.mean, expected, found.size <= MARGIN * expected)
 
@@ -157,7 +157,7 @@ def worst(problem: Problem, found: Compared, wrong: Array) -> tuple[Receipt, ...
         ratio = np.where(wrong.reshape(-1), np.maximum(ratio, 1.0), ratio)
     order = _largest(ratio, min(WORST, ratio.size))
     chosen = [int(flat) for flat in order if ratio[flat] > 0]
-    shape = found.values.shape
+    shape = found.shape
     return tuple(problem.why(tuple(map(int, np.unravel_index(at, shape)))) for at in chosen)
 
 
@@ -180,16 +180,9 @@ def tolerance(problem: Problem, found: Compared) -> Tolerance | None:
         line = f"torch.testing.assert_close(actual, expected, rtol=0, atol={most:g})"
         return Tolerance(0.0, most, line)
     rtol = 2 * FORMATS[problem.arithmetic.result].unit
-    tops: list[float] = []
-    for block in found.blocks():
-        rest = block.bound - rtol * np.abs(block.values)
-        if not sums_up(rest):
-            rest = rest[np.isfinite(rest)]
-        if rest.size:
-            tops.append(float(rest.max()))
-    if not tops:
+    if found.loose == -math.inf:
         return None
-    rtol, atol = _up(rtol), _up(max(*tops, 0.0))
+    rtol, atol = _up(rtol), _up(max(found.loose, 0.0))
     line = f"torch.testing.assert_close(actual.double(), expected, rtol={rtol:g}, atol={atol:g})"
     return Tolerance(rtol, atol, line)
 

@@ -110,11 +110,11 @@ class Problem:
             x_ops=self.change_x,
             w_ops=self.change_w,
             stages=(*added, *self.stages),
-            held=self._held,
+            held=self.held,
         )
 
     @property
-    def _held(self) -> str | None:
+    def held(self) -> str | None:
         """Format that results are stored in between operators, where that loses anything."""
         if self.arithmetic is None:
             return None
@@ -182,6 +182,8 @@ def floats(array: Any) -> Array:
                 f"a tensor has no numbers to read: layout {tensor.layout}, device {tensor.device}\n"
                 "  Make it dense (to_dense()) and put it on a real device."
             )
+        if tensor.dtype == torch.float32 and tensor.device.type == "cpu" and not tensor.is_neg():
+            return tensor.numpy().astype(np.float64)  # NumPy asks for its memory in large pages
         return tensor.to("cpu", torch.float64).numpy()
     return np.asarray(array).astype(np.float64)
 

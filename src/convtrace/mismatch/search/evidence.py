@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -40,9 +39,11 @@ class Evidence:
 
     def explains(self, result: Compared) -> bool:
         """Whether a candidate takes most of the residual away, and not only allows for it."""
-        if result.finite and self._squares is not None:
-            before, around = self._squares
-            left = self._left(result)
+        if result.finite and self.squares is not None:
+            before, around = self.squares
+            left = result.left  # of all elements, which is no less than of those that are wrong
+            if not (left <= LEFT * before and (around == 0 or left <= around)):
+                left = self._left(result)
             return left <= LEFT * before and (around == 0 or left <= around)
         before, left, observed = self.residual, result.residual, self.observed
         usable = self.wrong & np.isfinite(before) & np.isfinite(left) & np.isfinite(observed)
@@ -60,54 +61,49 @@ class Evidence:
         return float(np.sum((left / most) ** 2)) <= float(np.sum((around / most) ** 2))
 
     @cached_property
-    def _squares(self) -> tuple[float, float] | None:
+    def squares(self) -> tuple[float, float] | None:
         """Sums of squares of the residuals and of the observed numbers around their mean.
 
         Only of the wrong elements; None where numbers are not finite, tiny or huge.
         """
-        if not (self.wrong.any() and sums_up(self.residual) and sums_up(self.observed)):
+        count = int(np.count_nonzero(self.wrong))
+        if not count:
             return None
-        before = self._square(self.residual)
-        mean = self._total(self.observed) / np.count_nonzero(self.wrong)
-        around = self._square(self.observed, mean)
-        usual = all(1e-200 < square < 1e200 for square in (before, around))
-        return (before, around) if usual else None
+        # Around one of them first, as squares of large numbers would drown small differences.
+        middle = float(self.observed.reshape(-1)[int(np.argmax(self.wrong))])
+        before = total = squares = 0.0
+        flat, seen = self.residual.reshape(-1), self.observed.reshape(-1)
+        for start in range(0, flat.size, BLOCK):
+            residual = flat[start : start + BLOCK]
+            around = seen[start : start + BLOCK] - middle
+            before += self._sum(residual, residual, start=start)
+            squares += self._sum(around, around, start=start)
+            total += self._sum(around, start=start)
+        around = squares - total * total / count
+        if not (1e-200 < before < 1e200 and squares < 1e200):
+            return None
+        # Where nearly all is taken away again, what is left are the digits that were lost.
+        return (before, around) if squares == 0 or around > 1e-9 * squares > 1e-200 else None
 
     @cached_property
     def _all(self) -> bool:
         return bool(self.wrong.all())
 
-    def _rows(self, numbers: Array) -> Iterator[tuple[Array, Array | None]]:
-        """Yield numbers block by block, and which of them are wrong; None where all are."""
-        flat, wrong = numbers.reshape(-1), self.wrong.reshape(-1)
-        for start in range(0, flat.size, BLOCK):
-            part = slice(start, start + BLOCK)
-            yield flat[part], None if self._all else wrong[part]
-
-    def _total(self, numbers: Array) -> float:
-        """Return the sum of the wrong elements."""
-        rows = self._rows(numbers)
-        return sum(float((row if wrong is None else row * wrong).sum()) for row, wrong in rows)
+    def _sum(self, *rows: Array, start: int) -> float:
+        """Return the sum of products of some elements in a row, of the wrong ones only."""
+        if not self._all:
+            chosen = self.wrong.reshape(-1)[start : start + rows[0].size]
+            rows = (*rows, chosen.astype(np.float64))
+        with np.errstate(all="ignore"):
+            return float(np.einsum(f"{','.join('i' * len(rows))}->", *rows))
 
     def _left(self, result: Compared) -> float:
         """Return the sum of squares of what a candidate leaves of the wrong elements."""
-        wrong, start, total = self.wrong.reshape(-1), 0, 0.0
+        start, total = 0, 0.0
         for block in result.blocks():
             row = np.broadcast_to(block.residual, block.observed.shape).reshape(-1)
-            kept = row if self._all else row * wrong[start : start + row.size]
+            total += self._sum(row, row, start=start)
             start += row.size
-            with np.errstate(all="ignore"):
-                total += float(np.einsum("i,i->", kept, kept))
-        return total
-
-    def _square(self, numbers: Array, mean: float = 0.0) -> float:
-        """Return the sum of squares of the wrong elements."""
-        total = 0.0
-        for row, wrong in self._rows(numbers):
-            around = row - mean if mean else row
-            kept = around if wrong is None else around * wrong
-            with np.errstate(all="ignore"):
-                total += float(np.einsum("i,i->", kept, kept))
         return total
 
     def tight(self, bound: Array, wrong: Array | None = None) -> bool:
@@ -127,8 +123,8 @@ class Evidence:
     @cached_property
     def _spread(self) -> float:
         """Standard deviation of what was observed in wrong elements."""
-        if self._squares is not None:
-            return math.sqrt(self._squares[1] / np.count_nonzero(self.wrong))
+        if self.squares is not None:
+            return math.sqrt(self.squares[1] / np.count_nonzero(self.wrong))
         observed = self.observed[self.wrong & np.isfinite(self.observed)]
         return float((observed - observed.mean()).std()) if observed.size else math.inf
 
@@ -141,26 +137,39 @@ class Evidence:
         """Bits that the elements say.
 
         Elements that are off by one and the same amount say the same thing, and small whole
-        numbers agree by chance more often than fractions do.
+        numbers agree by chance more often than fractions do. But which of many whole numbers are
+        off, and which are not, is said by all of them.
         """
         off, ratio = self.residual.reshape(-1), self.badness.reshape(-1)
+        seen = self.observed.reshape(-1)
         if off.size > ENOUGH_ELEMENTS:
             draw = np.random.default_rng(0).integers(0, off.size, ENOUGH_ELEMENTS)
             finite = ratio if sums_up(ratio) else np.where(np.isfinite(ratio), ratio, -1.0)
             draw = np.append(draw, int(np.argmax(finite)))
-            off, ratio = off[draw], ratio[draw]
+            off, ratio, seen = off[draw], ratio[draw], seen[draw]
         # Where nothing is rounded, bounds are 0, and whatever is off is infinitely far out.
         ratio = np.where(np.isposinf(ratio), 2.0**MOST_BITS, ratio)
-        usable = np.isfinite(off) & np.isfinite(ratio) & (ratio > 1)
+        known = np.isfinite(off) & np.isfinite(ratio)
+        usable = known & (ratio > 1)
         if not usable.any():
             return 0.0
-        off, ratio = off[usable], ratio[usable]
-        most = MOST_BITS
+        most, where = MOST_BITS, 0.0
         observed = self.observed.reshape(-1)[:ENOUGH_ELEMENTS]
         observed = observed[np.isfinite(observed)]
         if observed.size and (observed == np.rint(observed)).all():
-            most = min(most, math.log2(2 + float(observed.max() - observed.min())))
+            low, high = float(observed.min()), float(observed.max())
+            most = min(most, math.log2(2 + high - low))
+            where = _which(usable[known & (seen > low) & (seen < high)])
+        off, ratio = off[usable], ratio[usable]
         step = float(np.abs(off).max()) * 1e-6
         _, first = np.unique(np.rint(off / step), return_index=True)
-        bits = float(np.minimum(np.log2(ratio[first]) + 1, most).sum())
+        bits = max(float(np.minimum(np.log2(ratio[first]) + 1, most).sum()), where)
         return min(bits, most * (len(np.unique(observed)) - 1))  # one number proves nothing
+
+
+def _which(wrong: Array) -> float:
+    """Return the bits that it takes to say which of some elements are wrong."""
+    share = float(np.mean(wrong)) if wrong.size else 0.0
+    if share in (0.0, 1.0):
+        return 0.0
+    return -wrong.size * (share * math.log2(share) + (1 - share) * math.log2(1 - share))

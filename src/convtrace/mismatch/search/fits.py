@@ -210,7 +210,7 @@ def _padding(search: Search) -> Iterator[Change]:
     if base.transposed or any(mode != "zeros" for mode in base.modes):
         return
     _, factors, target = _parts(search)
-    linear = search.base_sums[1].values
+    linear = search.base_sums(1).values
     outside = ((1 - _ones(search)) * factors).sum(1)
     found = _solve([outside], target - linear + base.fill * outside)
     for value in () if found is None else simple(search, float(found[0])):
@@ -233,7 +233,7 @@ def _padding_channels(search: Search) -> Iterator[Change]:
     _, factors, target = _parts(search)
     shape = (len(target), terms, -1)
     outside = ((1 - _ones(search)) * factors).reshape(shape).sum(2)
-    found = _solve([*outside.T], target - search.base_sums[1].values)
+    found = _solve([*outside.T], target - search.base_sums(1).values)
     if found is None:
         return
     rounds = tuple(simple(search, float(value))[0] for value in found)
@@ -269,7 +269,7 @@ def _flat(sums: Sums) -> Positions:
 
 def _output(search: Search) -> Iterator[Change]:
     """The whole output times one number, plus another."""
-    values = search.base.finish(search.base_sums[1]).values
+    values = search.base.finish(search.base_sums(1)).values
     target = search.targets[1]
     rows = [
         _solve([values], target),
@@ -343,7 +343,7 @@ def _slope(search: Search) -> Iterator[Change]:
     """A leaky ReLU of some slope."""
     base = search.base
     stages = tuple(stage for stage in base.stages if not isinstance(stage, Act))
-    values = base.but(stages=stages).finish(search.base_sums[1]).values
+    values = base.but(stages=stages).finish(search.base_sums(1)).values
     target = search.targets[1]
     below = (values < 0) & np.isfinite(target)
     if below.sum() < 4:
@@ -400,7 +400,7 @@ def _epsilon(search: Search) -> Iterator[Change]:
     at = next((n for n, s in enumerate(base.stages) if isinstance(s, Norm)), None)
     if at is None or not isinstance(norm := base.stages[at], Norm):
         return
-    before = base.but(stages=base.stages[:at]).finish(search.base_sums[1])
+    before = base.but(stages=base.stages[:at]).finish(search.base_sums(1))
     c = before.channel
     target = search.targets[1]
     with np.errstate(all="ignore"):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS, gamma
 from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.computing.whole import Whole
 from convtrace.mismatch.judging.elements import Compared, compared
 
 Array = NDArray[Any]
@@ -53,7 +54,7 @@ class Judge:
         """Whether a pass is long and float32 will do for it."""
         return is_long(self.observed, self.arithmetic, self.count)
 
-    def compare(self, sums: Sums, target: Array) -> Compared:
+    def compare(self, sums: Sums | Whole, target: Array) -> Compared:
         """Compare part of the observed output with sums."""
         most = FURTHEST * self.limit
         return compared(target, sums, self.arithmetic, self.count, self.stored, most, strict=True)
@@ -62,34 +63,33 @@ class Judge:
         """Tell quickly which numbers may be inside their bound; none that are is left out."""
         if self.arithmetic is None:
             return np.abs(sums.values - target) <= sums.extra
+        share, last, least, more = self._slack
         return np.abs(sums.values - target) <= (
-            self._share * sums.magnitude
-            + self._last * (np.abs(sums.values) + np.abs(target))
-            + (sums.extra + self._least)
+            share * sums.magnitude
+            + last * (np.abs(sums.values) + np.abs(target))
+            + (more * sums.extra + least)
         )
 
     @cached_property
-    def _share(self) -> float:
+    def _slack(self) -> tuple[float, float, float, float]:
+        """What errors may be of Σ|w·x|, of the results, at least, and of what is off besides."""
         assert self.arithmetic is not None
-        accumulate = FORMATS[self.arithmetic.accumulate].unit
+        accumulate, result = FORMATS[self.arithmetic.accumulate], FORMATS[self.arithmetic.result]
         operands, stored = FORMATS[self.arithmetic.operands], FORMATS[self.stored]
-        error = gamma(self.count + 10, accumulate) + gamma(self.count + 10, 2.0**-53)
+        own = gamma(self.count + 10, 2.0**-53)
+        error = gamma(self.count + 10, accumulate.unit) + own
+        usual = math.sqrt(self.count + 10) * accumulate.unit
         if operands.precision < stored.precision:
             error += 3 * operands.unit * (1 + error)
+            usual += operands.unit
         if self.arithmetic.partial_sums:
-            error += gamma(self.count, FORMATS[self.arithmetic.result].unit) * (1 + error)
-        return 1.001 * error
-
-    @cached_property
-    def _last(self) -> float:
-        assert self.arithmetic is not None
-        return 2 * FORMATS[self.arithmetic.result].unit
-
-    @cached_property
-    def _least(self) -> float:
-        assert self.arithmetic is not None
-        formats = (FORMATS[self.arithmetic.accumulate], FORMATS[self.arithmetic.result])
-        return 2 * self.count * max(fmt.smallest for fmt in formats)
+            error += gamma(self.count, result.unit) * (1 + error)
+            usual += math.sqrt(self.count) * result.unit
+        least = 2 * self.count * max(accumulate.smallest, result.smallest)
+        most = max(FURTHEST * self.limit, 1.0)
+        if most * usual + own >= error:
+            return 1.001 * error, 2 * result.unit, least, 1.0
+        return 1.001 * (most * usual + own), 2 * most * result.unit, most * least, most
 
     def accepts(self, found: Compared) -> bool:
         """Whether all elements are inside their bound, and all together spread like rounding."""

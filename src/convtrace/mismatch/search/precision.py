@@ -27,6 +27,10 @@ NEARLY = 3.0
 """Roundings of a sum of absolute values that storing a few parts of a sum may amount to."""
 
 
+FEW = 16
+"""Elements that an arithmetic has to allow before all of them are judged by it."""
+
+
 def lower(problem: Problem) -> Iterator[Arithmetic]:
     """List arithmetics that add in a lower precision than the assumed one, from the finest on.
 
@@ -70,15 +74,20 @@ def stored_format(problem: Problem) -> str:
 
 def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
     """Return the arithmetic in whose rounding the residuals lie as its rounding does, if any."""
-    if problem.arithmetic is None or not np.isfinite(right.residual).all():
-        return None
-    linear = linear_whole(problem.setup)
-    nearly = _nearly(problem.arithmetic, right, whole(problem.setup, linear))
-    if not nearly and not _everywhere(right):
+    assumed = problem.arithmetic
+    if assumed is None or not np.isfinite(right.residual).all():
         return None
     at = anywhere(right.values.shape, 32, seed=5)
-    for one in lower(problem):
-        setup = problem.but(arithmetic=one).setup
+    listed = [one for one in lower(problem) if _allows(problem, one, right)]
+    narrow = FORMATS[assumed.result].precision < 24
+    if not listed or not (narrow or _everywhere(right)):
+        return None
+    linear = linear_whole(problem.setup)
+    nearly = narrow and _nearly(assumed, right, whole(problem.setup, linear))
+    if not nearly and not _everywhere(right):
+        return None
+    for one in listed:
+        setup = problem.setup.but(held=problem.but(arithmetic=one).held)
         sums = whole(setup, replace(linear, setup=setup))
         found = compared(problem.observed, sums, one, problem.count, problem.stored)
         if not found.all_inside:
@@ -89,11 +98,21 @@ def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
     return None
 
 
+def _allows(problem: Problem, ran: Arithmetic, right: Compared) -> bool:
+    """Whether the elements that are furthest out lie inside the bounds of an arithmetic."""
+    size = np.abs(right.residual).reshape(-1)
+    few = np.argpartition(size, -min(FEW, size.size))[-min(FEW, size.size) :]
+    at = tuple(np.unravel_index(few, right.values.shape))
+    sums = problem.setup.but(held=problem.but(arithmetic=ran).held).sample(at)
+    observed = problem.observed[at]
+    return compared(observed, sums, ran, problem.count, problem.stored).all_inside
+
+
 def _nearly(arithmetic: Arithmetic, right: Compared, sums: Sums) -> bool:
-    """Whether half-precision results are so little off that parts of a sum may have been stored."""
+    """Whether results are so little off that parts of a sum may have been stored as they are."""
     result = FORMATS[arithmetic.result]
     slack = NEARLY * (result.unit * sums.magnitude + result.smallest)
-    return result.precision < 24 and bool((np.abs(right.residual) <= slack).all())
+    return bool((np.abs(right.residual) <= slack).all())
 
 
 def rounds_everywhere(problem: Problem, setup: Setup) -> bool:
@@ -143,13 +162,7 @@ def arithmetic_of(problem: Problem, causes: tuple[Cause, ...]) -> Arithmetic:
 
 
 def possible(problem: Problem, change: Change) -> bool:
-    """Whether a change can be what ran.
-
-    A lower precision can if it is lower and results lie on its grid. A clip at 255, which is for
-    pixels, has to have met one: anywhere else it is a ReLU by another name.
-    """
-    if change.parameters.get("name") == "clip 0 255":
-        return bool((problem.observed == 255).any())
+    """Whether a change can be what ran: a lower precision if it is lower and results lie on it."""
     name = change.parameters.get("format")
     if not change.id.startswith("precision.") or name is None:
         return True

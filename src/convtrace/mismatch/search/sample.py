@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-ONE, FIRST, SECOND = 1, 4, 64
-"""Elements that a single change is tried on first, a pair of changes, and the survivors."""
+FIRST, SECOND = 4, 64
+"""Elements that changes are tried on first, of which the first one comes before all, and next."""
 
 MANY = 2**16
 """Elements from which on they are not listed to draw from."""
@@ -47,6 +47,41 @@ def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[A
     return tuple(np.unravel_index(np.array(chosen, dtype=np.int64), wrong.shape))
 
 
+def telling(
+    few: tuple[Array, ...],
+    more: tuple[Array, ...],
+    observed: Array,
+    wrong: Array,
+    badness: Array,
+) -> tuple[Array, ...]:
+    """Put the element first that tells most: the worst one whose number is no other's as well.
+
+    What a limit cuts off says little: many changes lead beyond it.
+
+    Args:
+        few: Positions; the first of them gives way.
+        more: Others to choose from.
+        observed: The observed output.
+        wrong: Which elements are wrong.
+        badness: How wrong each is.
+    """
+    both = tuple(np.concatenate(axes) for axes in zip(few, more, strict=True))
+    _, kept = np.unique(np.ravel_multi_index(both, wrong.shape), return_index=True)
+    kept = np.sort(kept)  # the worst one stays the first
+    both = tuple(axis[kept] for axis in both)
+    fits = wrong[both] & alone(observed[both])
+    if not len(kept) or fits[0] or not fits.any():
+        return few
+    best = int(np.argmax(np.where(fits, badness[both], -1.0)))
+    return tuple(np.append(axis[best], old) for axis, old in zip(both, few, strict=True))
+
+
+def alone(numbers: Array) -> Array:
+    """Tell which numbers are no other's as well."""
+    _, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    return np.asarray(counts[inverse] == 1)
+
+
 def _of_many(wrong: Array, weight: Array, count: int, draw: np.random.Generator) -> Array:
     """Choose places of a long array without listing all that are wrong or right."""
     bad = int(np.count_nonzero(wrong))
@@ -59,7 +94,9 @@ def _of_many(wrong: Array, weight: Array, count: int, draw: np.random.Generator)
         if number <= 0:
             continue
         if of < wrong.size // 8:  # few: they are soon listed
-            places = draw.permutation(np.flatnonzero(wrong == kind))
+            places = np.flatnonzero(wrong if kind else ~wrong)
+            few = of <= 64 * number
+            places = draw.permutation(places) if few else draw.choice(places, 64 * number)
         else:
             places = draw.integers(0, wrong.size, 64 * number)
             places = places[wrong[places] == kind]

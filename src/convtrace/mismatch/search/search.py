@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.setup import Positions, Setup
 from convtrace.mismatch.computing.stages import Sums
-from convtrace.mismatch.computing.whole import linear_whole, whole
+from convtrace.mismatch.computing.whole import Whole, linear_whole
 from convtrace.mismatch.judging.elements import Compared, sums_up
 from convtrace.mismatch.search.change import Change
+from convtrace.mismatch.search.element import Element
 from convtrace.mismatch.search.evidence import Evidence
 from convtrace.mismatch.search.judge import Judge
-from convtrace.mismatch.search.sample import FIRST, ONE, SECOND, anywhere, positions
+from convtrace.mismatch.search.sample import FIRST, SECOND, alone, anywhere, positions, telling
 
 Array = NDArray[Any]
 Changes = tuple[Change, ...]
@@ -35,12 +35,6 @@ FEW = 16
 
 SHARE, DEEP = 8, 64
 """From so many input channels on, every so many of them are enough to bound Σ|w·x| from below."""
-
-BARE = (
-    *("x", "weight", "stride", "low", "dilation", "size", "groups", "transposed", "modes", "fill"),
-    *("filled", "reads", "x_maps", "x_ops", "w_maps", "w_ops"),
-)
-"""What bare sums follow from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,33 +86,50 @@ class Search:
         linear: Sums | None = None,
         residual: Array | None = None,
     ) -> None:
-        self.base, self.judge, self.tick, self.linear = base, judge, tick, linear
+        self.base = base if linear is None else base.but(known=linear)
+        self.judge, self.tick, self.linear = judge, tick, linear
         residual = judge.observed if residual is None else residual
         self.evidence = Evidence(judge.observed, residual, wrong, badness)
         self.wrong, self.tried = wrong, 0
         self._last: Sums | None = None
+        self._made: dict[Change, Setup | None] = {}
+        self._bare: dict[int, Sums] = {}
+        self._read: dict[int, tuple[Positions, Array, Array]] = {}
         if not sums_up(judge.observed):
             usable = np.isfinite(judge.observed)
             wrong, badness = wrong & usable, np.where(usable, badness, -1.0)
-        self.samples = tuple(
-            positions(wrong, badness, count, seed)
-            for seed, count in enumerate((FIRST, SECOND, ONE))
+        first, second = (
+            positions(wrong, badness, count, seed) for seed, count in enumerate((FIRST, SECOND))
         )
+        first = telling(first, second, judge.observed, wrong, badness)
+        self.samples = (first, second)
         self.targets = tuple(judge.observed[at] for at in self.samples)
         self.mostly_right = 2 * np.count_nonzero(self.wrong) < self.wrong.size
 
+    def made(self, change: Change) -> Setup | None:
+        """Return the base with a change; None where it does not apply. It is made once."""
+        if change not in self._made:
+            self._made[change] = change.make(self.base)
+        return self._made[change]
+
     @cached_property
-    def base_sums(self) -> tuple[Sums, ...]:
-        """Bare sums of the base at the samples."""
-        found: list[Sums] = []
-        for at, read, factors in self._halves:
-            products = read * factors
-            found.append(Sums(products.sum(1), np.abs(products).sum(1), at, self.base))
-        return tuple(found)
+    def element(self) -> Element:
+        """What changes make of the first element of the samples."""
+        return Element(self, tuple(axis[:1] for axis in self.samples[0]))
+
+    def base_sums(self, level: int) -> Sums:
+        """Return bare sums of the base at one of the samples."""
+        if level not in self._bare:
+            at, read, factors = self._halves(level)
+            with np.errstate(all="ignore"):
+                products = read * factors
+                sums = Sums(products.sum(1), np.abs(products).sum(1), at, self.base)
+            self._bare[level] = sums
+        return self._bare[level]
 
     def fits(self, changes: Changes, level: int) -> Setup | None:
         """Try changes on one of the samples; return the setup if they reproduce it."""
-        setup = applied(self.base, changes)
+        setup = self._applied(changes)
         if setup is None:
             return None
         try:
@@ -130,9 +141,22 @@ class Search:
         found = self.judge.compare(sums, self.targets[level])
         return setup if found.all_inside else None
 
-    def spares(self, change: Change) -> bool:
-        """Whether a change leaves some elements alone that are right."""
-        setup = change.make(self.base)
+    def _applied(self, changes: Changes) -> Setup | None:
+        """Return the base with changes made one after the other; the first one is made once."""
+        setup = self.made(changes[0])
+        return None if setup is None else applied(setup, changes[1:])
+
+    def spared(self, candidates: Iterable[Change]) -> list[Change]:
+        """Return the changes that leave some elements alone that are right."""
+        from convtrace.mismatch.search.single import of_one
+
+        listed, tried = list(candidates), self.tried
+        likely = set(of_one(self._right_one, listed))
+        self.tried = tried  # they are not tried on what they have to explain
+        return [change for change in listed if change in likely and self._spares(change)]
+
+    def _spares(self, change: Change) -> bool:
+        setup = self.made(change)
         try:
             sums = None if setup is None else setup.sample(self._right)
         except (IndexError, ValueError):
@@ -142,19 +166,26 @@ class Search:
             return sums is not None and bool(self.judge.plausible(sums, target).all())
 
     @cached_property
+    def _right_one(self) -> Element:
+        return Element(self, tuple(axis[:1] for axis in self._right))
+
+    @cached_property
     def _right(self) -> Positions:
+        """Some elements that are right, and that no limit cuts off where there are such."""
         places = np.flatnonzero(~self.wrong)
-        chosen = np.random.default_rng(11).choice(places, min(2, len(places)))
-        return tuple(np.unravel_index(chosen, self.wrong.shape))
+        places = np.random.default_rng(11).choice(places, min(32, len(places)), replace=False)
+        lone = alone(self.judge.observed.reshape(-1)[places])
+        places = (places[lone] if lone.any() else places)[:2]
+        return tuple(np.unravel_index(places, self.wrong.shape))
 
     def _linear(self, setup: Setup, changes: Changes, level: int) -> Sums:
         """Compute bare sums at a sample; what changes leave alone is not gathered again."""
         sides = {change.side for change in changes} - {"after"}
         if not sides:
-            return self.base_sums[level]
+            return self.base_sums(level)
         if len(sides) > 1 or sides & {"y", "xw"}:
             return setup.linear(setup.origin(self.samples[level]))
-        at, read, factors = self._halves[level]
+        at, read, factors = self._halves(level)
         if sides == {"x"}:
             read = setup.read(at)
         else:
@@ -162,27 +193,28 @@ class Search:
         products = read * factors
         return Sums(products.sum(1), np.abs(products).sum(1), at, setup)
 
-    @cached_property
-    def _halves(self) -> tuple[tuple[Positions, Array, Array], ...]:
-        """What the taps of the base read at the samples, and its weights there."""
-        places = [self.base.origin(at) for at in self.samples]
-        return tuple((at, self.base.read(at), self.base.factors(at[1])) for at in places)
+    def _halves(self, level: int) -> tuple[Positions, Array, Array]:
+        """Return what the taps of the base read at one of the samples, and its weights there."""
+        if level not in self._read:
+            at = self.base.origin(self.samples[level])
+            self._read[level] = (at, self.base.read(at), self.base.factors(at[1]))
+        return self._read[level]
 
     def singles(self, candidates: Iterable[Change]) -> list[Changes]:
         """Return the single changes that reproduce both samples."""
-        from convtrace.mismatch.search.composed import of_one
+        from convtrace.mismatch.search.single import of_one
 
         listed = list(candidates)
-        if not len(self.targets[2]):
+        if not len(self.targets[0]):
             return []
         self.tick()
-        likely = {id(change) for change in of_one(self, listed)}
+        likely = set(of_one(self.element, listed))
         self.tried += len(listed)
         self.tick()
         return [
             (change,)
             for change in listed
-            if id(change) in likely and all(self.fits((change,), n) is not None for n in (2, 1))
+            if change in likely and all(self.fits((change,), n) is not None for n in (0, 1))
         ]
 
     def pairs(self, candidates: Sequence[Change]) -> list[Changes]:
@@ -204,7 +236,7 @@ class Search:
             if len(found) >= MOST:
                 break
             self.tick()
-            setup = applied(self.base, changes)
+            setup = self._applied(changes)
             if setup is None:
                 continue
             # What computes the same as a simpler one, whatever the numbers are, is the same.
@@ -233,26 +265,26 @@ class Search:
 
     def _in_whole(self, setup: Setup) -> Compared | None:
         """Compare a setup with all elements; None where it does not reproduce them."""
-        if self.linear is not None and _same_sums(setup, self.base):
+        if self.linear is not None and setup.sums_as(self.base):
             linear, share = self.linear, 1
         else:
             share = SHARE if self.judge.long and setup.terms >= DEEP else 1
             linear = self._last
-            if linear is None or not _same_sums(setup, linear.setup):
+            if linear is None or not setup.sums_as(linear.setup):
                 linear = linear_whole(setup, narrow=self.judge.long, share=share)
                 self._last = linear
-        result = self.judge.compare(whole(setup, linear), self.judge.observed)
+        result = self.judge.compare(Whole(setup, linear), self.judge.observed)
         if share > 1 and not self.judge.accepts(result):
             linear = linear_whole(setup, narrow=True, values=linear.values)
-            result = self.judge.compare(whole(setup, linear), self.judge.observed)
+            result = self.judge.compare(Whole(setup, linear), self.judge.observed)
         return result if self.judge.accepts(result) else None
 
     def _in_full(self, found: Found) -> Compared:
         """Return the comparison by the whole of Σ|w·x|."""
-        if not self.judge.long or _same_sums(found.setup, self.base):
+        if not self.judge.long or found.setup.sums_as(self.base):
             return found.compared
         linear = linear_whole(found.setup, narrow=True)
-        return self.judge.compare(whole(found.setup, linear), self.judge.observed)
+        return self.judge.compare(Whole(found.setup, linear), self.judge.observed)
 
     def _tight(self, setup: Setup, result: Compared) -> bool:
         """Whether the bounds are smaller than the spread of what was observed."""
@@ -282,12 +314,6 @@ class Search:
         except (IndexError, ValueError):
             return None
         return np.concatenate(found)
-
-
-def _same_sums(left: Setup, right: Setup) -> bool:
-    """Whether two setups have the same bare sums, as far as can be told without computing them."""
-    rows = ((getattr(left, name), getattr(right, name)) for name in BARE)
-    return all(a is b or (not isinstance(a, np.ndarray) and a == b) for a, b in rows)
 
 
 def _formats(changes: Changes) -> tuple[object, ...]:
@@ -344,13 +370,3 @@ def scrambled(base: Setup, seed: int = 3) -> Setup:
         Add(bias) if isinstance(stage, Add) and bias is not None else stage for stage in base.stages
     )
     return base.but(x=x, weight=weight, bias=bias, stages=stages)
-
-
-def ordered(candidates: Iterable[Change]) -> list[Change]:
-    """Return candidates, simplest first."""
-    return sorted(candidates, key=lambda change: change.cost)
-
-
-def combinations(count: int) -> Iterator[tuple[int, int]]:
-    """Return pairs of numbers below `count`."""
-    return itertools.combinations(range(count), 2)

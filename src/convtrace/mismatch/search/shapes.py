@@ -14,13 +14,14 @@ from convtrace.errors import ShapeError
 from convtrace.frontends.convolution import canonical
 from convtrace.mismatch.causes import candidates
 from convtrace.mismatch.causes.maps import axis_names
-from convtrace.mismatch.computing.whole import whole
+from convtrace.mismatch.computing.whole import Whole, linear_whole
 from convtrace.mismatch.judging.elements import compared
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
 from convtrace.mismatch.naming import named
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.question.settings import choices
 from convtrace.mismatch.report import Cause, Report
+from convtrace.mismatch.search.around import around
 from convtrace.mismatch.search.change import Change
 from convtrace.mismatch.search.sample import FIRST, SECOND, anywhere, positions
 from convtrace.mismatch.search.search import Judge, Search
@@ -99,7 +100,7 @@ def reproduces(problem: Problem) -> bool:
         )
         if not found.all_inside:
             return False
-    sums = whole(setup)
+    sums = Whole(setup, linear_whole(setup))
     most = float("inf")
     if problem.arithmetic is not None:
         at = anywhere(observed.shape, 32, 5)
@@ -127,6 +128,11 @@ def misshapen(
         if reproduces(other):
             report = diagnose(other.but(extra={"settled": True}), tick)
             cause = Cause("channels.not_summed", {"apart": True}, proved=True)
+            return replace(_without_elements(problem, report, ((cause,),)), worst=())
+    for other in around(problem):
+        if reproduces(other):
+            report = diagnose(other.but(extra={"settled": True}), tick)
+            cause = Cause("transposed.input_padded", {}, proved=True)
             return replace(_without_elements(problem, report, ((cause,),)), worst=())
     for kept in (given, {}):
         for other in _alternatives(problem, kept):
@@ -228,7 +234,7 @@ def _with_one_more(problem: Problem, other: Problem, tick: Callable[[], None]) -
         return None
     from convtrace.mismatch.judging.verdict import judged
 
-    sums = whole(setup)
+    sums = Whole(setup, linear_whole(setup))
     right = compared(observed, sums, other.arithmetic, other.count, other.stored)
     report, _ = judged(other, sums, right)
     names = named(found, setup)
