@@ -10,6 +10,9 @@ A blank page is a file with one button and a line of text that the button change
   arrives, and the button goes down, well before: what hovering does is over by then. A blank page
   changes one text. Headless Chromium begins a frame as soon as one is needed, so neither page waits
   for a screen.
+- *Editing*: in a playground of two layers, 8 channels and 32×32, from the event that changes a
+  number of the first kernel until the frame with both layers computed anew is painted, in
+  milliseconds.
 - *Idle*, *elements*, *dropped*: of our page alone.
 - *Server*: a ResNet-50 from `convtrace serve` (`served.py`).
 """
@@ -44,10 +47,10 @@ BLANK = """<!doctype html><meta charset="utf-8"><title>blank</title>
   document.querySelector("h1").textContent = String(Math.random()); };</script>
 """
 
-# Makes `painted` the time from the next click until the frame with its effect was painted, in
+# Makes `painted` the time from the next event until the frame with its effect was painted, in
 # milliseconds. The message of a channel is handled after the frame was painted.
-ARM = """() => {
-  window.painted = new Promise(done => addEventListener("click", event => {
+ARM = """(type = "click") => {
+  window.painted = new Promise(done => addEventListener(type, event => {
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = () => done(performance.now() - event.timeStamp);
@@ -125,17 +128,20 @@ def opened(browser: Browser, file: Path) -> Iterator[Page]:
 def first_paint(browser: Browser, file: Path) -> float:
     """Milliseconds from the start of the navigation to the first frame with the number in it."""
     with opened(browser, file) as page:
-        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
-        return page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        return started(page, "first-contentful-paint")
 
 
 def ready(browser: Browser, file: Path) -> float:
     """Milliseconds from the start of the navigation until the page can be used."""
     with opened(browser, file) as page:
-        return page.evaluate(
-            "(performance.getEntriesByName('convtrace')[0] || "
-            "performance.getEntriesByName('first-contentful-paint')[0]).startTime"
-        )
+        blank = page.locator("#convtrace").count() == 0
+        return started(page, "first-contentful-paint" if blank else "convtrace")
+
+
+def started(page: Page, name: str) -> float:
+    """Wait for an entry of the page's own clock; milliseconds from the start of the navigation."""
+    page.wait_for_function("name => performance.getEntriesByName(name).length > 0", arg=name)
+    return page.evaluate("name => performance.getEntriesByName(name)[0].startTime", name)
 
 
 @contextmanager
@@ -168,6 +174,21 @@ def clicks(
             click()
         pairs = [(plain(), ours()) for _ in range(count)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def edits(browser: Browser, file: Path, count: int = 60) -> list[float]:
+    """Milliseconds from a change of a weight to the painted frame with all that follows from it."""
+    with opened(browser, file) as page:
+        page.locator(".kernel td.editable").first.click()
+        page.keyboard.type("0.5")
+        page.wait_for_timeout(500)
+        times: list[float] = []
+        for n in range(count + 5):
+            page.wait_for_timeout(REST)
+            page.evaluate(ARM, "input")
+            page.keyboard.press("Backspace" if n % 2 else "5")
+            times.append(page.evaluate("window.painted"))
+        return times[5:]
 
 
 def busy(browser: Browser, file: Path, seconds: float = 3.0) -> float:
@@ -221,7 +242,11 @@ def write_pages(folder: Path) -> dict[str, Path]:
     }
     for name, trace in pages.items():
         trace.save(folder / f"{name}.html", lang="en", start=None)
-    return {"blank": blank, **{name: folder / f"{name}.html" for name in pages}}
+    layers = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1))
+    editable = ct.trace(layers, torch.randn(1, 8, 32, 32))
+    editable.save(folder / "playground.html", lang="en", playground=True)
+    names = (*pages, "playground")
+    return {"blank": blank, **{name: folder / f"{name}.html" for name in names}}
 
 
 CELLS = {"demo": ".output td", "wide": ".output canvas"}
@@ -238,7 +263,7 @@ def measure(rounds: int = 7) -> list[Row]:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         pages = write_pages(Path(folder))
         blank = pages["blank"]
-        task = progress.add_task("page", total=7)
+        task = progress.add_task("page", total=8)
 
         def paint(file: Path) -> list[float]:
             return [first_paint(browser, file) for _ in range(3)]
@@ -258,6 +283,10 @@ def measure(rounds: int = 7) -> list[Row]:
             )
             rows.append(Row(f"late.{name}", _late(taken) / _late(base), 4.0))
             progress.advance(task)
+        taken = edits(browser, pages["playground"])
+        rows.append(Row("edit", statistics.median(taken), 50.0))
+        rows.append(Row("edit.late", _late(taken), 50.0))
+        progress.advance(task)
         rows.append(Row("idle", busy(browser, pages["demo"]), 0.0))
         progress.advance(task)
         most = max(elements(browser, pages[name]) for name in ("demo", "wide", "large"))

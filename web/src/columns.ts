@@ -4,6 +4,7 @@ import { type Num, type PackedDocument, type ReceiptDocument, type ReceiptsDocum
 import { sum } from "./exact";
 import type { Network } from "./network";
 import { sizeOf, unpack } from "./tensor";
+import { upTo } from "./places";
 
 interface Columns {
   document: ReceiptsDocument;
@@ -81,7 +82,7 @@ function receiptOfRow(
   const reported = network.tensor(document.step)?.at(index);
   if (!step || reported === undefined) return null;
   const count = sizeOf(shape);
-  const terms = Array.from({ length: count }, (_, n) => row * count + n);
+  const terms = upTo(count).map((n) => row * count + n);
   const places = terms.map((n) => placeOf(network, operands, columns.sources[n]!));
   const inputs: Num[] = [];
   for (const place of places) {

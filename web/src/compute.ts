@@ -7,6 +7,7 @@
 import { type Axis, tap } from "./geometry";
 import type { PaddingMode } from "./settings";
 import { sizeOf } from "./tensor";
+import { upTo } from "./places";
 
 /** A convolution of `samples` samples; all arrays are row-major. */
 export interface Convolution {
@@ -84,7 +85,7 @@ export function convolve(
 }
 
 function readsOf(axis: Axis, size: number, outputs: number): Reads[] {
-  return Array.from({ length: axis.kernel }, (_, kernel) => {
+  return upTo(axis.kernel).map((kernel) => {
     const found: [number, number][] = [];
     for (let output = 0; output < outputs; output += 1) {
       const { source } = tap(axis, size, output, kernel);

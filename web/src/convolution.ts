@@ -2,6 +2,7 @@
 import { type Axis, type Tap, inputGroup, taps } from "./geometry";
 import type { Network, Step } from "./network";
 import type { Tensor } from "./tensor";
+import { upTo } from "./places";
 
 /** The settings of a step that is a sum of weight × input by the index law. */
 export interface Law {
@@ -137,5 +138,5 @@ export function* product<T>(lists: readonly (readonly T[])[]): Generator<T[]> {
 
 /** Every position of a shape, last axis fastest. */
 export function positions(shape: readonly number[]): Generator<number[]> {
-  return product(shape.map((size) => Array.from({ length: size }, (_, place) => place)));
+  return product(shape.map(upTo));
 }

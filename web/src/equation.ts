@@ -5,6 +5,7 @@ import type { Num, ReceiptDocument } from "./document";
 import { sum } from "./exact";
 import type { Network } from "./network";
 import { type Box, type Tensor, sizeOf, unravel } from "./tensor";
+import { upTo } from "./places";
 
 /** One cell of a grid. */
 export interface Cell {
@@ -78,8 +79,9 @@ export interface Equation {
 /** Largest grid that is drawn cell by cell: more rows or columns go to a canvas. */
 const MOST_ROWS = 9;
 const MOST_COLUMNS = 9;
-/** Rows that are shown at once, however small they are. */
+/** Rows that are shown at once, however small they are; of more channels, fewer. */
 const MOST_CHANNELS = 6;
+const FEW_CHANNELS = 4;
 /** Features of a linear layer stand in rows of so many. */
 const FEATURES = 5;
 
@@ -107,7 +109,8 @@ export function equationOf(network: Network, receipt: ReceiptDocument, choice: C
   const inputCells = window && cells ? sizeOf(extentOf(window)) : 0;
   const most = Math.max(1, Math.floor(choice.cells / (inputCells + 3 * each + 6)));
   const from = Math.min(choice.from, Math.max(count - 1, 0));
-  const places = order.slice(from, from + Math.min(most, MOST_CHANNELS));
+  const few = each > 1 && count > MOST_CHANNELS;
+  const places = order.slice(from, from + Math.min(most, few ? FEW_CHANNELS : MOST_CHANNELS));
   const shown = new Set(places);
   const hidden = receipt.products.filter((_, n) => !shown.has(Math.floor(n / each)));
   return {
@@ -128,7 +131,7 @@ function restOf(products: readonly Num[]): Num {
 
 /** Positions on the first axis, in the order in which they are shown. */
 function rowOrder(receipt: ReceiptDocument, order: "share" | "number"): number[] {
-  const places = Array.from({ length: receipt.shape[0] ?? 0 }, (_, place) => place);
+  const places = upTo(receipt.shape[0] ?? 0);
   if (order === "number") return places;
   const size = (place: number): number => {
     const value = Math.abs(Number(receipt.channelSums[place]));
@@ -201,7 +204,7 @@ function inputOf(window: Window, channel: number, cells: boolean): Sheet | Plane
   if (!cells) return inputPlane(window, channel);
   const ranges = law.axes.map((axis, n) => {
     const [low, high] = axis.transposed ? [0, 0] : axis.padding;
-    return Array.from({ length: law.sizes[n]! + low + high }, (_, place) => place - low);
+    return upTo(law.sizes[n]! + low + high).map((place) => place - low);
   });
   const read = window.taps.map(
     (taps) => new Set(taps.filter((tap) => tap.miss !== "gap").map(({ source, numerator }) =>
@@ -254,7 +257,7 @@ export function planeOf(
   const [row, column] = [flat ? 0 : index.at(-2)!, index.at(-1) ?? 0];
   const map = (): Plane => ({ tensor, at: [...at], rows, columns, mark: [row, row, column, column] });
   if (!fits(rows, columns)) return map();
-  const spans = flat ? [[0], range(columns)] : [range(rows), range(columns)];
+  const spans = flat ? [[0], upTo(columns)] : [upTo(rows), upTo(columns)];
   const cells = grid(spans, ([r, c]) => {
     const place = tensor.shape.length === 0 ? [] : [...at, ...(flat ? [] : [r!]), c!];
     return {
@@ -275,7 +278,7 @@ function featuresOf(tensor: Tensor, index: readonly number[]): Sheet {
   const size = tensor.shape.at(-1) ?? 1;
   const at = index.at(-1) ?? 0;
   const page = Math.floor(at / MOST_FEATURES) * MOST_FEATURES;
-  const shown = range(Math.min(size - page, MOST_FEATURES));
+  const shown = upTo(Math.min(size - page, MOST_FEATURES));
   const cells = shown.map((n): Cell => {
     const place = index.length ? [...index.slice(0, -1), page + n] : [];
     return {
@@ -302,8 +305,6 @@ function partOf(
   return { name, box: { start: [...at, ...from], shape: [...at.map(() => 1), ...sizes] } };
 }
 
-const range = (size: number): number[] => Array.from({ length: size }, (_, place) => place);
-
 /** Lay cells out as rows; axes before the last two become slices below each other. */
 function grid(ranges: readonly (readonly number[])[], cell: (place: number[]) => Cell): Sheet {
   const full = ranges.length === 1 ? [[0], ...ranges] : ranges;
@@ -325,7 +326,7 @@ function layOut(shape: readonly number[], cell: (n: number) => Cell): Sheet {
   const columns = shape.at(-1) ?? 1;
   const rows = sizeOf(shape) / columns;
   return {
-    rows: range(rows).map((row) => range(columns).map((column) => cell(row * columns + column))),
+    rows: upTo(rows).map((row) => upTo(columns).map((column) => cell(row * columns + column))),
     slice: shape.at(-2) ?? 1,
   };
 }

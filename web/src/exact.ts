@@ -71,17 +71,33 @@ export function ldexp(value: number, power: number): number {
 
 const fround = Math.fround;
 
+/** From here on, adding many numbers could overflow. */
+const HUGE = 2 ** 960;
+
 /** A sum without error. */
 export class ExactSum {
-  /** Whole numbers by their power of two. */
-  private readonly parts = new Map<number, bigint>();
+  /** Numbers that do not overlap, smallest first: their sum is exact (Shewchuk, doi:10.1007/PL00009321). */
+  private readonly terms: number[] = [];
+  /** What is no float64, or huge: mantissa·2^exponent. */
+  private mantissa = 0n;
+  private exponent = 0;
 
   /** Add a finite number. */
   add(value: number): this {
-    if (value !== 0) {
-      const [mantissa, exponent] = split(value);
-      this.put(BigInt(mantissa), exponent);
+    if (Math.abs(value) > HUGE) {
+      this.put(...split(value));
+      return this;
     }
+    const { terms } = this;
+    let kept = 0;
+    for (const term of terms) {
+      const sum = value + term;
+      const rest = Math.abs(value) < Math.abs(term) ? value - (sum - term) : term - (sum - value);
+      if (rest) terms[kept++] = rest;
+      value = sum;
+    }
+    terms.length = kept;
+    if (value) terms.push(value);
     return this;
   }
 
@@ -96,21 +112,23 @@ export class ExactSum {
     return this;
   }
 
-  private put(mantissa: bigint, exponent: number): void {
-    this.parts.set(exponent, (this.parts.get(exponent) ?? 0n) + mantissa);
+  private put(mantissa: bigint | number, exponent: number): void {
+    const low = Math.min(exponent, this.exponent);
+    this.mantissa = (this.mantissa << BigInt(this.exponent - low)) + (BigInt(mantissa) << BigInt(exponent - low));
+    this.exponent = low;
   }
 
   /** The sum as `[m, e]`: m·2^e. */
   total(): [bigint, number] {
-    if (this.parts.size === 0) return [0n, 0];
-    const base = Math.min(...this.parts.keys());
-    let mantissa = 0n;
-    for (const [exponent, part] of this.parts) mantissa += part << BigInt(exponent - base);
-    return [mantissa, base];
+    for (const term of this.terms.splice(0)) this.put(...split(term));
+    return [this.mantissa, this.exponent];
   }
 
   /** The sum, rounded once to a format, to nearest with ties to even; infinite beyond its range. */
   rounded(format: Format = FLOAT64): number {
+    const { terms } = this;
+    // JavaScript rounds the sum of two.
+    if (format === FLOAT64 && terms.length < 3 && !this.mantissa) return (terms[0] ?? 0) + (terms[1] ?? 0);
     return roundDyadic(...this.total(), format);
   }
 }
@@ -119,7 +137,7 @@ export class ExactSum {
 export function roundDyadic(mantissa: bigint, exponent: number, format: Format): number {
   if (mantissa === 0n) return 0;
   const size = mantissa < 0n ? -mantissa : mantissa;
-  const lead = size.toString(16).length * 4 - leadingZeros(size) - 1 + exponent;
+  const lead = size.toString(2).length - 1 + exponent;
   const last = Math.max(lead, format.smallestExponent) - format.precision + 1;
   const shift = last - exponent;
   let kept: bigint;
@@ -136,10 +154,6 @@ export function roundDyadic(mantissa: bigint, exponent: number, format: Format):
   const result = ldexp(Number(kept), last);
   const bounded = result > format.largest ? Infinity : result;
   return mantissa < 0n ? -bounded : bounded;
-}
-
-function leadingZeros(size: bigint): number {
-  return Math.clz32(parseInt(size.toString(16)[0]!, 16)) - 28;
 }
 
 /** Add numbers without error and round once; NaN and infinity as float64 has them. */

@@ -11,6 +11,7 @@
  *
  * Sources: Dumoulin and Visin, arXiv:1603.07285. The kernel is not flipped (cross-correlation).
  */
+import { upTo } from "./places";
 
 /** The settings of a convolution along one axis, all in elements. */
 export interface Axis {
@@ -85,7 +86,7 @@ export function tap(axis: Axis, size: number, output: number, kernel: number): T
 
 /** List what every tap of one output position reads, first tap first. */
 export function taps(axis: Axis, size: number, output: number): Tap[] {
-  return Array.from({ length: axis.kernel }, (_, kernel) => tap(axis, size, output, kernel));
+  return upTo(axis.kernel).map((kernel) => tap(axis, size, output, kernel));
 }
 
 /** First and last input channel that one output channel reads; `last` is included. */

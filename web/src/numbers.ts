@@ -5,18 +5,7 @@
  * `≈` belongs between numbers is decided from what is on the screen.
  */
 import type { Num } from "./document";
-import {
-  type Decimal,
-  adjusted,
-  equal,
-  exactDecimal,
-  figures,
-  fixed,
-  plus,
-  readDecimal,
-  scientific,
-  times,
-} from "./decimal";
+import { type Decimal, equal, exactDecimal, fixed, plus, readDecimal, scientific, times } from "./decimal";
 
 export const MINUS = "−";
 export const ABOUT = "≈";
@@ -80,12 +69,11 @@ export class Scale {
       return { text: write(full), rounded: false, value };
     }
     const text = this.round(value, this.digits);
-    return { text: minus(text), rounded: !equal(readDecimal(text), full), value };
+    return { text: minus(text), rounded: Number(text) !== full, value };
   }
 
-  private fits(full: Decimal, digits: number): boolean {
-    if (!isShort(full, digits)) return false;
-    return this.decimals === null || -full.exponent <= this.decimals;
+  private fits(full: number, digits: number): boolean {
+    return isShort(full, digits) && (this.decimals === null || places(full) <= this.decimals);
   }
 
   private round(value: number, digits: number): string {
@@ -129,8 +117,9 @@ export function identify(value: Num, narrow = true): Shown {
 /** Write the size of a number in few digits, without a mark. */
 export function about(value: number, digits = 2): string {
   if (!value || !Number.isFinite(value)) return show(value).text;
-  const rounded = readDecimal(scientific(exactDecimal(value), digits));
-  return write(rounded, (exponent) => exponent >= -3 && exponent < 6);
+  const rounded = scientific(exactDecimal(value), digits);
+  const power = Number(rounded.split("e")[1]);
+  return minus(power >= -3 && power < 6 ? String(Number(rounded)) : rounded.replace(/\.?0+e/, "e"));
 }
 
 /** Write numbers with enough decimals that their difference can be read off. */
@@ -140,7 +129,7 @@ export function resolve(values: readonly number[], difference: number, narrow: b
   if (!isPlain(largest) || decimals > 20) return values.map((value) => identify(value, false));
   return values.map((value) => {
     const exact = exactDecimal(value);
-    if (equal(shortest(value, narrow), exact)) return identify(value, narrow);
+    if (equal(readDecimal(String(shortest(value, narrow))), exact)) return identify(value, narrow);
     const text = fixed(exact, Math.max(decimals, 0));
     return { text: minus(text), rounded: !equal(readDecimal(text), exact), value };
   });
@@ -174,11 +163,11 @@ function reading(shown: Shown): Decimal | null {
   return /^-?[\d.]+(e-?\d+)?$/.test(text) ? readDecimal(text) : null;
 }
 
-/** The shortest decimal that identifies a float32 (if it is one) or a float64. */
-export function shortest(value: number, narrow: boolean): Decimal {
-  if (!narrow || Math.fround(value) !== value) return readDecimal(String(value));
+/** The float64 that is written with as few digits as identify a float32 (if it is one) or a float64. */
+export function shortest(value: number, narrow: boolean): number {
+  if (!narrow || Math.fround(value) !== value) return value;
   let found = known.get(value);
-  if (!found) {
+  if (found === undefined) {
     if (known.size > MOST_KNOWN) known.clear();
     known.set(value, (found = shortestFloat32(value)));
   }
@@ -186,30 +175,34 @@ export function shortest(value: number, narrow: boolean): Decimal {
 }
 
 /** A view asks for the same numbers several times: for the scale, the text, the accessible name. */
-const known = new Map<number, Decimal>();
+const known = new Map<number, number>();
 const MOST_KNOWN = 5000;
 
-function shortestFloat32(value: number): Decimal {
-  for (let digits = 1; digits < 9; digits += 1) {
-    const text = value.toPrecision(digits);
-    if (Math.fround(Number(text)) === value) return readDecimal(text);
+function shortestFloat32(value: number): number {
+  // Six digits identify whatever fewer do, but for the subnormal numbers.
+  for (let digits = Math.abs(value) < 1e-37 ? 1 : 6; digits < 9; digits += 1) {
+    const found = Number(value.toPrecision(digits));
+    if (Math.fround(found) === value) return found;
   }
-  return readDecimal(value.toPrecision(9));
+  return Number(value.toPrecision(9));
 }
 
 /** Whether rounding would save nothing: the mark is as long as the digit that it replaces. */
-function isShort(full: Decimal, digits: number): boolean {
-  const whole = full.exponent >= 0 && isPlain(adjusted(full));
-  return whole || figures(full).length <= digits + 1;
+function isShort(full: number, digits: number): boolean {
+  if (Number.isInteger(full) && Math.abs(full) < 1e10) return true;
+  return full.toExponential().replace(/e.*|\D/g, "").length <= digits + 1;
 }
 
-function write(full: Decimal, plain = isPlain): string {
-  if (full.digits === 0n) return "0";
-  const power = adjusted(full);
-  if (plain(power)) return minus(fixed(full, Math.max(-full.exponent, 0)));
-  const [first, ...others] = figures(full);
-  const mantissa = first + (others.length ? "." + others.join("") : "");
-  return minus(`${full.digits < 0n ? "-" : ""}${mantissa}e${power}`);
+/** Decimals that it takes to write a number in full. */
+function places(full: number): number {
+  const [mantissa, power] = full.toExponential().split("e");
+  return mantissa!.replace(/^\D?\d\D?/, "").length - Number(power);
+}
+
+function write(full: number): string {
+  if (!full) return "0";
+  // Like JavaScript, but with other limits.
+  return minus(isPlain(exponentOf(full)) ? String(full) : full.toExponential().replace("+", ""));
 }
 
 const minus = (text: string): string => text.replaceAll("-", MINUS);

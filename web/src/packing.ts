@@ -1,4 +1,5 @@
 /** A stack as a short text for a link, and back. Garbage gives null, never an error. */
+import { shortest } from "./numbers";
 import { INPUTS, type InputPreset, KERNELS, type KernelPreset } from "./presets";
 import { type LayerSettings, MOST_LAYERS, PADDING_MODES, type Settings, problemsOf } from "./settings";
 import { type Given, type Stack, givensOf, makeStack, untouched } from "./stack";
@@ -126,15 +127,10 @@ function fill(given: Given, text: string): void {
   }
 }
 
-/** The shortest text that gives the same float32. */
 function numberText(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
   if (Object.is(value, -0)) return "-0";
-  for (let digits = 1; digits < 9; digits += 1) {
-    const text = String(Number(value.toPrecision(digits)));
-    if (Math.fround(Number(text)) === value) return text;
-  }
-  return String(value);
+  return String(shortest(value, true));
 }
 
 function readNumber(text: string): number | null {

@@ -11,6 +11,7 @@ import { type Problem, type Settings, padsFirst, problemsOf, shapesOf } from "./
 import { type Source, explain, isInside } from "./source";
 import { type Stack, findGiven, givensOf, lawsOf, readBy, withNumber, withSettings } from "./stack";
 import { Tensor, sizeOf } from "./tensor";
+import { upTo } from "./places";
 
 /** Who computed the numbers, in receipts. */
 export const REPORTER = "page";
@@ -201,7 +202,7 @@ function padReading(mode: Parameters<typeof copied>[0], padding: readonly number
     1,
     ...sizes.map((size, n) => {
       const low = padding[n]!;
-      const runs = Array.from({ length: size + 2 * low }, (_, place) => [1, 0, copied(mode, size, place - low)]);
+      const runs = upTo(size + 2 * low).map((place) => [1, 0, copied(mode, size, place - low)]);
       return { lines: [{ axis: n + 2, advance: 0, runs }], fixed: [[0, 1]] };
     }),
   ];

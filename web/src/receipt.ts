@@ -6,6 +6,7 @@ import type { Num, ReceiptDocument } from "./document";
 import { sum } from "./exact";
 import type { Network } from "./network";
 import { type Box, type Tensor, sizeOf } from "./tensor";
+import { upTo } from "./places";
 
 /** Numbers that a receipt needs are not here. */
 export class MissingNumbers extends Error {
@@ -36,7 +37,7 @@ export function receiptOf(
   const [first, last] = window.channels;
   const kernel = law.axes.map((axis) => axis.kernel);
   const shape = [last - first + 1, ...kernel];
-  const channels = Array.from({ length: shape[0]! }, (_, n) => first + n);
+  const channels = upTo(shape[0]!).map((n) => first + n);
   const count = sizeOf(shape);
 
   const inputs: Num[] = new Array(count);
@@ -44,18 +45,21 @@ export function receiptOf(
   const present: boolean[] = new Array(count);
   const sources: (string | null)[] = new Array(count);
   const weightAddresses: (string | null)[] = new Array(count);
-  let at = 0;
-  for (const channel of channels) {
-    for (const place of positions(kernel)) {
-      const from = weightIndex(window, channel, place);
-      const source = sourceIndex(window, channel, place);
-      weights[at] = need(law.weight, from);
-      weightAddresses[at] = addressText(law.weight.name, from);
-      present[at] = source !== null;
-      inputs[at] = source ? need(law.input, source) : 0;
-      sources[at] = source && addressText(law.input.name, source);
-      at += 1;
-    }
+  const places = [...positions(kernel)].map((place) => ({
+    from: weightIndex(window, first, place),
+    source: sourceIndex(window, first, place),
+  }));
+  const [inputAxis, weightAxis] = [window.leading.length, law.transposed ? 0 : 1];
+  for (let at = 0; at < count; at += 1) {
+    const { from, source } = places[at % places.length]!;
+    weights[at] = need(law.weight, from);
+    weightAddresses[at] = addressText(law.weight.name, from);
+    present[at] = source !== null;
+    inputs[at] = source ? need(law.input, source) : 0;
+    sources[at] = source && addressText(law.input.name, source);
+    // The next time this place comes, it is that of the next channel.
+    from[weightAxis]! += 1;
+    if (source) source[inputAxis]! += 1;
   }
   const biasIndex = [window.outputChannel];
   const bias = law.bias ? need(law.bias, biasIndex) : null;

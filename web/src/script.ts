@@ -6,6 +6,7 @@ import { INPUTS } from "./presets";
 import { type LayerSettings, shapesOf } from "./settings";
 import { type Given, type Stack, untouched } from "./stack";
 import { unravel } from "./tensor";
+import { upTo } from "./places";
 
 const MINUS = /−/g;
 
@@ -78,7 +79,7 @@ function fillLines(name: string, given: Given): string[] {
   const constant = shape.length > 2 && values.every((value, n) => value === values[n - (n % each)]);
   if (constant && values.every((value) => value === values[0])) return [`${name}[:] = ${python(values[0]!)}`];
   if (constant && kernels <= 16) {
-    return Array.from({ length: kernels }, (_, n) =>
+    return upTo(kernels).map((n) =>
       `${name}[${Math.floor(n / shape[1]!)}, ${n % shape[1]!}] = ${python(values[n * each]!)}`);
   }
   return [`${name}[:] = torch.tensor(${nested(values, shape)})`];
@@ -87,9 +88,9 @@ function fillLines(name: string, given: Given): string[] {
 /** Write numbers as nested lists, one row a line. */
 function nested(values: ArrayLike<Num>, shape: readonly number[], at = 0, deep = 1): string {
   const [size, ...rest] = shape as [number, ...number[]];
-  if (!rest.length) return `[${Array.from({ length: size }, (_, n) => pythonNumber(values[at + n]!)).join(", ")}]`;
+  if (!rest.length) return `[${upTo(size).map((n) => pythonNumber(values[at + n]!)).join(", ")}]`;
   const step = rest.reduce((total, one) => total * one, 1);
-  const parts = Array.from({ length: size }, (_, n) => nested(values, rest, at + n * step, deep + 1));
+  const parts = upTo(size).map((n) => nested(values, rest, at + n * step, deep + 1));
   return `[${parts.join(`,\n${" ".repeat(deep)}`)}]`;
 }
 

@@ -1,6 +1,7 @@
 /** What the playground can be set to, and why some settings are impossible. Knows no drawing. */
 import { type Axis, extent, outputFormula, outputSize } from "./geometry";
 import { sizeOf } from "./tensor";
+import { upTo } from "./places";
 
 export const PADDING_MODES = ["zeros", "reflect", "replicate", "circular"] as const;
 export type PaddingMode = (typeof PADDING_MODES)[number];
@@ -222,7 +223,7 @@ function unique(problems: Problem[]): Problem[] {
 
 function divisors(...numbers: number[]): number[] {
   const most = Math.min(...numbers);
-  return Array.from({ length: most }, (_, n) => n + 1).filter((n) => numbers.every((one) => one % n === 0));
+  return upTo(most).map((n) => n + 1).filter((n) => numbers.every((one) => one % n === 0));
 }
 
 /** A layer as PyTorch has it where nothing else is said. */

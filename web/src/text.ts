@@ -19,30 +19,44 @@ const [POINT, SIGN] = [0.5, 0.35];
 /** How a column of cells is written: one scale, and as many decimals as the longest has. */
 export class CellScale {
   private readonly scale: Scale;
-  /** Characters from the decimal point on of the longest number. */
-  readonly right: number;
-  /** Width of a column, in widths of a digit, with decimal points below each other. */
-  readonly width: number;
+  /** Room before the decimal point, in widths of a digit. */
+  private left: number;
   private readonly shown = new Map<Num, Shown>();
 
   constructor(
     values: readonly (Num | null | undefined)[],
     readonly narrow: boolean,
     digits = CELL_DIGITS,
-    /** As many characters from the decimal point on as another scale of the same column has. */
-    right = 0,
+    /** Characters from the decimal point on of the longest number; at least those of another scale of the column. */
+    public right = 0,
   ) {
     const here = values.filter((value): value is Num => value !== null && value !== undefined);
     this.scale = Scale.of(here, digits, narrow);
     this.right = Math.max(right, ...here.map((value) => decimals(this.show(value).text)));
-    const left = here.map((value) => wholeWidth(this.show(value).text));
-    this.width = Math.max(0, ...left) + this.right - (this.right ? POINT : 0);
+    this.left = Math.max(0, ...here.map((value) => wholeWidth(this.show(value).text)));
+  }
+
+  /** Width of a column, in widths of a digit, with decimal points below each other. */
+  get width(): number {
+    return this.left + this.right - (this.right ? POINT : 0);
+  }
+
+  /** Leave at least as much room as another scale, so that a column keeps its width and its decimal point. */
+  keep(other: CellScale): void {
+    this.left = Math.max(this.left, other.left);
+    this.right = Math.max(this.right, other.right);
   }
 
   show(value: Num): Shown {
     let shown = this.shown.get(value);
     if (!shown) this.shown.set(value, (shown = this.scale.show(value)));
     return shown;
+  }
+
+  /** Blanks as wide as a point and digits that stand after a number, so that decimal points stand below each other. */
+  room(value: Num): string {
+    const pad = this.pad(value);
+    return "\u2008".repeat(pad % 1 && 1) + "\u2007".repeat(pad);
   }
 
   /** Widths of digits to leave free on the right, so that decimal points stand below each other. */

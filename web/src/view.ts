@@ -1,4 +1,5 @@
 /** Zoom and pan of a map of cells. No drawing: positions in, positions out. */
+import { upTo } from "./places";
 
 /** What of a map is seen: CSS pixels of one cell, and where its first cell begins. */
 export interface View {
@@ -79,7 +80,7 @@ export function tilesSeen(
   const along = (start: number, room: number, count: number, tile: number): number[] => {
     const first = Math.floor(Math.max(-start / view.cell, 0) / tile);
     const last = Math.ceil(Math.min((room - start) / view.cell, count) / tile);
-    return Array.from({ length: Math.max(last - first, 0) }, (_, n) => (first + n) * tile);
+    return upTo(Math.max(last - first, 0)).map((n) => (first + n) * tile);
   };
   const far = ({ top, left }: Tile): number =>
     Math.hypot(top + high / 2 - near[0], left + wide / 2 - near[1]);

@@ -18,7 +18,7 @@ from convtrace.mismatch.computing.whole import Whole, linear_whole
 from convtrace.mismatch.judging.elements import Compared, compared
 from convtrace.mismatch.judging.spread import MARGIN
 from convtrace.mismatch.judging.verdict import judged
-from convtrace.mismatch.naming import named
+from convtrace.mismatch.naming import named, proves
 from convtrace.mismatch.pattern import pattern
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Cause, Report
@@ -42,6 +42,9 @@ ENOUGH = 64
 
 FEW = 24
 """Elements of a long output that are looked at before all of them are."""
+
+SMALL = 32
+"""Elements of an output in half precision up to which rounding may look like any small mistake."""
 
 BROAD = frozenset({"output.by_channel", "kernel.by_channel", "bias.other"})
 """Fits with a number for each channel: two listed causes together may be what they fit."""
@@ -156,9 +159,10 @@ def explained(
     found = search.verify(search.singles(listed))
     if same and not found:
         return replace(report, pattern=pattern(problem.setup, right, wrong))
-    ran = None if found or not _is_half(problem) else fitting(problem, right)
+    few = observed.size <= SMALL and not (len(found) == 1 and proves(found[0]))
+    ran = fitting(problem, right) if _is_half(problem) and (few or not found) else None
     if ran is not None:
-        return _ran(problem, ran, linear)  # a number can be fitted to half-precision rounding
+        return _ran(problem, ran, linear)  # a cause can be found for half-precision rounding
     # A fit can be all that a listed cause is and more, so that it is no rival of one.
     fits = [] if found else search.verify(search.singles(fitted(search, right)))[:1]
     if fits and fits[0].changes[0].id in BROAD and not problem.extra.get("shallow"):

@@ -67,7 +67,7 @@ def named(found: Sequence[Found], base: Setup) -> Named:
         order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         functions = [order[key] for key in keys]
     one_function = len(set(functions)) == 1
-    proved = one_function and _proves(found[0])
+    proved = one_function and proves(found[0])
     alone = len(rows) == 1
     explanations = tuple(
         tuple(Cause(change.id, change.parameters, proved=proved and alone) for change in changes)
@@ -76,7 +76,7 @@ def named(found: Sequence[Found], base: Setup) -> Named:
     return Named(explanations, tuple(functions), proved, None if one_function else tells)
 
 
-def _proves(found: Found) -> bool:
+def proves(found: Found) -> bool:
     """Whether nothing but this function can have made the output.
 
     Where the reference has a norm, a factor and a shift for each channel are what any mistake in

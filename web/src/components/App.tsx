@@ -1,6 +1,4 @@
 /** The page: which parts there are, and in which order. */
-import { useSignalEffect } from "@preact/signals";
-import { useRef } from "preact/hooks";
 import type { State } from "../state";
 import { Detail } from "./Detail";
 import { Footer } from "./Footer";
@@ -13,18 +11,12 @@ import { Tools } from "./Tools";
 import { Trail } from "./Trail";
 
 export function App({ state }: { state: State }) {
-  const root = useRef<HTMLDivElement>(null);
   const point = (event: Event): void => {
     const at = (event.target as Element).closest?.("[data-address]");
     state.pointed.value = at?.getAttribute("data-address") ?? null;
   };
-  useSignalEffect(() => {
-    // The language of what is read aloud.
-    root.current?.setAttribute("lang", state.lang.value);
-  });
   return (
     <div
-      ref={root}
       class="convtrace"
       lang={state.lang.value}
       data-theme={state.theme.value ?? undefined}

@@ -1,17 +1,18 @@
 /** A receipt as an equation: a channel reads from left to right, the sum from top to bottom. */
-import { useComputed } from "@preact/signals";
+import { computed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { parseAddress } from "../address";
 import type { ReceiptDocument } from "../document";
 import { type Cell, type Equation as Layout, type Row, equationOf, isPlane, partKey } from "../equation";
 import { litBy } from "../lit";
 import { DIGITS, marked } from "../numbers";
+import type { Source } from "../source";
 import type { State } from "../state";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
 import { Certificate } from "./Certificate";
 import { EditableSum } from "./EditableSum";
-import { Grid, useKept } from "./Grid";
+import { Grid } from "./Grid";
 import { Pager } from "./Pager";
 import { PlaneMap } from "./PlaneMap";
 
@@ -35,14 +36,22 @@ export function Equation({ state, receipt, mask }: EquationProps) {
   const { source } = state;
   const revision = source.revision.value;
   const [order, from] = mask ? (["number", 0] as const) : [state.order.value, state.from.value];
+  const kept = useRef<{ of: string; source: Source; scales: Scales } | null>(null);
   // Pointing at a number lights others up; nothing has to be laid out anew for that.
   const { whole, scales } = useMemo(() => {
     const narrow = narrowEnough(isNarrow(receipt));
     const layout = equationOf(source.network, receipt, { order, from, cells: MOST_CELLS, narrow });
-    return { whole: layout, scales: scalesOf(layout) };
+    const scales = scalesOf(layout);
+    // From one number of a step to the next, nothing moves: columns become wider only.
+    const of = parseAddress(receipt.address)!.step;
+    if (kept.current?.of === of && kept.current.source === source) {
+      for (const name of Object.keys(scales) as (keyof Scales)[]) scales[name].keep(kept.current.scales[name]);
+    }
+    kept.current = { of, source, scales };
+    return { whole: layout, scales };
   }, [source, receipt, revision, order, from]);
   const layout = mask ? mask.hide(whole) : whole;
-  const lit = useComputed(() => litBy(source.network, receipt, state.pointed.value));
+  const lit = useMemo(() => computed(() => litBy(source.network, receipt, state.pointed.value)), [source, receipt, revision]);
   const onFollow = mask
     ? undefined
     : (cell: Cell): void => {
@@ -166,13 +175,6 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
     : (row.source ?? say("page.term", { n: row.channel }));
   const grid = { state, lit, onFollow };
   const named = (part: string) => `${label}: ${say(`page.heading.${part}`)}`;
-  const kernel = useKept(
-    <Grid {...grid} role="kernel" label={named("kernel")} sheet={row.kernel} scale={scales.kernel} />,
-  );
-  // Hooks want the same order each time: this grid is made even where it is held back.
-  const products = useKept(
-    <Grid state={state} lit={lit} role="products" label={named("products")} sheet={row.products ?? row.kernel} scale={scales.products} />,
-  );
   return (
     <div class="row" role="group" aria-label={label}>
       <div class="name">{label}</div>
@@ -189,12 +191,12 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
       </div>
       <div class="part">
         <div class="sign">×</div>
-        {kernel}
+        <Grid {...grid} role="kernel" label={named("kernel")} sheet={row.kernel} scale={scales.kernel} />
       </div>
       {row.products && (
         <div class="part">
           <div class="sign">=</div>
-          {products}
+          <Grid state={state} lit={lit} role="products" label={named("products")} sheet={row.products} scale={scales.products} />
         </div>
       )}
       {!isSingle(layout) && (

@@ -1,8 +1,11 @@
 /** Fields of the playground: whole numbers with − and +, a choice from a list, a box to tick. */
 import type { Signal } from "@preact/signals";
-import { useEffect, useId, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { State } from "../state";
 import { isBegun, readSizes, sizesText } from "../typed";
+
+/** A name of its own, by which one element speaks of another. */
+export const useName = (): string => useState(() => `n${Math.random()}`)[0];
 
 /** A text that was typed into a field and is no number. */
 export interface Unread {
@@ -31,7 +34,7 @@ export interface NumberFieldProps {
 
 export function NumberField(props: NumberFieldProps) {
   const { state, label, of, values, limits, problem, explains, unread, disabled = false, onChange } = props;
-  const id = useId();
+  const id = useName();
   const now = sizesText(values);
   const [text, setText] = useState(now);
   useEffect(() => {
@@ -109,7 +112,7 @@ export interface ChoiceFieldProps<Option extends string> {
 
 export function ChoiceField<Option extends string>(props: ChoiceFieldProps<Option>) {
   const { label, of, value, options, problem, onChange } = props;
-  const id = useId();
+  const id = useName();
   return (
     <div class="field-box">
       <label for={id}>{label}</label>
@@ -139,7 +142,7 @@ export interface TickFieldProps {
 }
 
 export function TickField({ label, of, value, onChange }: TickFieldProps) {
-  const id = useId();
+  const id = useName();
   return (
     <div class="field-box tick">
       <label for={id}>{label}</label>

@@ -1,11 +1,11 @@
 /** A grid of numbers: one tab stop, arrow keys move in it, Enter or a click follows a number. */
-import type { VNode } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Cell, Sheet } from "../equation";
 import { want } from "../source";
 import type { State } from "../state";
 import type { CellScale } from "../text";
-import { CellEditor, typedBy } from "./CellEditor";
+import { typedBy } from "./CellEditor";
+import { drawCells } from "./cells";
 
 export interface GridProps {
   state: State;
@@ -23,7 +23,7 @@ export interface GridProps {
 }
 
 export function Grid({ state, role, label, sheet, scale, columns, lit, onFollow }: GridProps) {
-  const { rows, slice } = sheet;
+  const { rows } = sheet;
   const [active, setActive] = useState<readonly [number, number] | null>(null);
   /** In the playground: the cell that is edited, and what was typed already. */
   const [editing, setEditing] = useState<{ key: string; typed: string | null } | null>(null);
@@ -55,6 +55,8 @@ export function Grid({ state, role, label, sheet, scale, columns, lit, onFollow 
     }
   };
 
+  /** Whether all cells have one size that is known beforehand. */
+  const even = !columns && !editing && role !== "share";
   const { of } = sheet;
   useEffect(() => {
     if (of) want(state.source, of.name, of.box);
@@ -66,6 +68,18 @@ export function Grid({ state, role, label, sheet, scale, columns, lit, onFollow 
     if (focus) table.current?.tBodies[0]!.rows[row]?.cells[column]?.focus();
   };
 
+  // In the same frame as everything else.
+  useLayoutEffect(() => {
+    drawCells(table.current!.tBodies[0]!, state, sheet, (cell, r, c) => ({
+      scale: columns?.[c]?.scale ?? scale,
+      lit: cell.key !== null && (lit?.has(cell.key) ?? false),
+      stop: r === row && c === column,
+      follows: onFollow !== undefined,
+      editable: canEdit(cell),
+      editing: editing?.key === cell.key ? editing : null,
+    }), setEdited);
+  });
+
   const place = (event: Event): [number, number] | null => {
     const td = (event.target as Element).closest("td");
     return td ? [(td.parentElement as HTMLTableRowElement).sectionRowIndex, td.cellIndex] : null;
@@ -75,9 +89,9 @@ export function Grid({ state, role, label, sheet, scale, columns, lit, onFollow 
     <table
       ref={table}
       role="grid"
-      class={`grid ${role}`}
+      class={`grid ${role}${even ? " even" : ""}`}
       aria-label={label}
-      style={{ "--chars": scale.width }}
+      style={{ "--chars": scale.width, "--columns": rows[0]!.length, "--rows": rows.length }}
       onKeyDown={onKeyDown}
       onClick={(event) => {
         const at = place(event);
@@ -103,161 +117,10 @@ export function Grid({ state, role, label, sheet, scale, columns, lit, onFollow 
           </tr>
         </thead>
       )}
-      <tbody>
-        {rows.map((cells, r) => (
-          <tr key={r} class={r && r % slice === 0 ? "slice" : undefined}>
-            {cells.map((cell, c) =>
-              gridCell({
-                number: c,
-                state,
-                cell,
-                scale: columns?.[c]?.scale ?? scale,
-                lit: cell.key !== null && (lit?.has(cell.key) ?? false),
-                stop: r === row && c === column,
-                follows: onFollow !== undefined,
-                editable: canEdit(cell),
-                editing: editing !== null && editing.key === cell.key ? editing : null,
-                onEdited: setEdited,
-              }),
-            )}
-          </tr>
-        ))}
-      </tbody>
+      <tbody key={[state.lang.value, rows.length, rows[0]!.length, sheet.slice].join()} role="rowgroup" />
     </table>
   );
 }
-
-interface CellProps {
-  number: number;
-  state: State;
-  cell: Cell;
-  scale: CellScale;
-  lit: boolean;
-  stop: boolean;
-  follows: boolean;
-  editable: boolean;
-  editing: { typed: string | null } | null;
-  onEdited: (focus: boolean) => void;
-}
-
-/**
- * A grid as it was drawn last, while it would show the same: Preact then leaves its cells alone. From
- * one output to the next, the kernels stay; from one pointed number to the next, nearly everything.
- */
-export function useKept(grid: VNode<GridProps>): VNode<GridProps> {
-  const kept = useRef(grid);
-  if (!isSame(kept.current.props, grid.props)) kept.current = grid;
-  return kept.current;
-}
-
-function isSame(a: GridProps, b: GridProps): boolean {
-  if (a.state !== b.state || a.role !== b.role || a.label !== b.label) return false;
-  if (!a.onFollow !== !b.onFollow || !a.scale.same(b.scale)) return false;
-  if (a.sheet.slice !== b.sheet.slice || a.sheet.rows.length !== b.sheet.rows.length) return false;
-  const isLit = ({ lit }: GridProps, { key }: Cell): boolean => key !== null && (lit?.has(key) ?? false);
-  return a.sheet.rows.every((row, r) => {
-    const others = b.sheet.rows[r]!;
-    return (
-      row.length === others.length &&
-      row.every((cell, c) => {
-        const other = others[c]!;
-        return (
-          cell.key === other.key &&
-          Object.is(cell.value, other.value) &&
-          cell.window === other.window &&
-          cell.selected === other.selected &&
-          cell.shade === other.shade &&
-          isLit(a, cell) === isLit(b, other)
-        );
-      })
-    );
-  });
-}
-
-/** One cell. No component of its own: a view has hundreds, and each component costs. */
-function gridCell(props: CellProps) {
-  const { number, state, cell, scale, lit, stop, follows, editable, editing, onEdited } = props;
-  const classes = [
-    cell.window && "window",
-    cell.selected && "selected",
-    lit && "lit",
-    follows && cell.key && "follows",
-    editable && "editable",
-    editing && "editing",
-  ];
-  const tabIndex = stop ? 0 : -1;
-  if (cell.value === null || cell.blank) {
-    classes.push(cell.blank ? "blank" : "padding");
-    return (
-      <td
-        key={number}
-        role="gridcell"
-        class={join(classes)}
-        tabIndex={tabIndex}
-        aria-label={state.say(cell.blank ? "page.practice.blank" : "page.padding")}
-        aria-selected={cell.selected ? true : undefined}
-      />
-    );
-  }
-  if (cell.value === undefined) {
-    classes.push("absent");
-    const label = state.say("page.absent", { address: cell.key });
-    return (
-      <td
-        key={number}
-        role="gridcell"
-        class={join(classes)}
-        tabIndex={tabIndex}
-        data-address={cell.key ?? undefined}
-        aria-label={label}
-      />
-    );
-  }
-  const shown = scale.show(cell.value);
-  const pad = scale.pad(cell.value);
-  if (shown.rounded) classes.push("rounded");
-  return (
-    <td
-      key={number}
-      role="gridcell"
-      class={join(classes)}
-      tabIndex={tabIndex}
-      data-address={cell.key ?? undefined}
-      aria-label={nameOf(state, cell, scale)}
-      aria-selected={cell.selected ? true : undefined}
-      style={styleOf(pad, cell.shade)}
-    >
-      {editing ? (
-        <CellEditor state={state} address={cell.key!} value={cell.value} typed={editing.typed} onDone={onEdited} />
-      ) : (
-        <>
-          {cell.before && <span class="before">{cell.before}</span>}
-          {shown.text}
-        </>
-      )}
-    </td>
-  );
-}
-
-function styleOf(pad: number, shade: number | undefined): Record<string, string | number> | undefined {
-  if (!pad && shade === undefined) return undefined;
-  return {
-    ...(pad ? { "--pad": pad } : {}),
-    ...(shade === undefined
-      ? {}
-      : { "--shade": `${Math.round(Math.abs(shade) * 45)}%`, "--hue": `var(--${shade < 0 ? "negative" : "positive"})` }),
-  };
-}
-
-/** Accessible name of a cell: its address, all its digits, and what is shown of them. */
-function nameOf(state: State, cell: Cell, scale: CellScale): string {
-  const [address, part] = (cell.key ?? "").split("#") as [string, string?];
-  const kind = part && /^\w+/.exec(part)![0];
-  return scale.name(state, kind ? state.say(`page.part.${kind}`) : address, cell.value!);
-}
-
-const join = (classes: readonly (string | false | null | undefined)[]): string | undefined =>
-  classes.filter(Boolean).join(" ") || undefined;
 
 /** Where the tab key lands: the selected cell, else the first of the window, else the first. */
 function firstStop(rows: readonly (readonly Cell[])[]): readonly [number, number] {
@@ -270,32 +133,22 @@ function firstStop(rows: readonly (readonly Cell[])[]): readonly [number, number
   return [0, 0];
 }
 
-function target(
-  event: KeyboardEvent,
+/** Where a key leads from a cell; null where it leads nowhere. */
+export function target(
+  { key, ctrlKey }: KeyboardEvent,
   row: number,
   column: number,
   rows: number,
   columns: number,
 ): [number, number] | null {
-  const clamp = (r: number, c: number): [number, number] => [
-    Math.min(Math.max(r, 0), rows - 1),
-    Math.min(Math.max(c, 0), columns - 1),
-  ];
-  switch (event.key) {
-    case "ArrowLeft":
-      return clamp(row, column - 1);
-    case "ArrowRight":
-      return clamp(row, column + 1);
-    case "ArrowUp":
-      return clamp(row - 1, column);
-    case "ArrowDown":
-      return clamp(row + 1, column);
-    case "Home":
-      return event.ctrlKey ? [0, 0] : [row, 0];
-    case "End":
-      return event.ctrlKey ? [rows - 1, columns - 1] : [row, columns - 1];
-    default:
-      return null;
-  }
+  const moves: Record<string, [number, number]> = {
+    ArrowLeft: [row, column - 1],
+    ArrowRight: [row, column + 1],
+    ArrowUp: [row - 1, column],
+    ArrowDown: [row + 1, column],
+    Home: [ctrlKey ? 0 : row, 0],
+    End: [ctrlKey ? rows - 1 : row, columns - 1],
+  };
+  const to = moves[key];
+  return to ? [Math.min(Math.max(to[0], 0), rows - 1), Math.min(Math.max(to[1], 0), columns - 1)] : null;
 }
-

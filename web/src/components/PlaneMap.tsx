@@ -4,7 +4,6 @@
  * Keyboard: arrows move a cursor, Enter follows the number under it, + − 0 zoom. Pointer: a click follows
  * a number, dragging pans, the wheel zooms once the map has the focus, two fingers pinch.
  */
-import { useSignalEffect } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { addressText } from "../address";
 import type { Plane } from "../equation";
@@ -14,6 +13,7 @@ import { want } from "../source";
 import type { State } from "../state";
 import { type View, cellAt, fit, pan, reveal, tilesSeen, zoom } from "../view";
 import { typedBy } from "./CellEditor";
+import { target } from "./Grid";
 import { type Edited, MapEditor, ZOOMS } from "./MapEditor";
 
 export interface PlaneMapProps {
@@ -85,8 +85,7 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
   useLayoutEffect(draw, [view, cursor, edited, mark?.join(), size.width, size.height]);
 
   // A system that turns dark does not tell the state; neither does paper, which is always light.
-  useSignalEffect(() => {
-    void state.theme.value;
+  useEffect(() => {
     const queries = ["(prefers-color-scheme: dark)", "print"].map((text) => matchMedia(text));
     const again = (): void => {
       if (canvas.current && painted.current) {
@@ -96,7 +95,7 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
     };
     for (const query of queries) query.addEventListener("change", again);
     return () => queries.forEach((query) => query.removeEventListener("change", again));
-  });
+  }, [rows, columns, largest, theme]);
 
   const indexOf = ([row, column]: readonly [number, number]): number[] =>
     flat ? [...at, column] : [...at, row, column];
@@ -122,28 +121,18 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   };
 
+  const here: [number, number] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];
+
   const onKeyDown = (event: KeyboardEvent): void => {
-    const [row, column] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];
+    const [row, column] = here;
     const typed = canEdit([row, column]) && !ZOOMS.has(event.key) ? typedBy(event) : undefined;
     if (typed !== undefined) {
       event.preventDefault();
       setEdited({ cell: [row, column], typed });
       return;
     }
-    const moves: Record<string, [number, number]> = {
-      ArrowLeft: [row, column - 1],
-      ArrowRight: [row, column + 1],
-      ArrowUp: [row - 1, column],
-      ArrowDown: [row + 1, column],
-      Home: [row, 0],
-      End: [row, columns - 1],
-    };
-    const to = moves[event.key];
-    if (to) {
-      const cell: [number, number] = [
-        Math.min(Math.max(to[0], 0), rows - 1),
-        Math.min(Math.max(to[1], 0), columns - 1),
-      ];
+    const cell = target(event, row, column, rows, columns);
+    if (cell) {
       setCursor(cell);
       setView((old) => reveal(old, cell[0], cell[1], rows, columns, size));
       point(cell);
@@ -179,7 +168,6 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
     dragged.current += Math.abs(now.x - before.x) + Math.abs(now.y - before.y);
   };
 
-  const here: [number, number] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];
   return (
     <div class={`plane ${role}`} role="group" aria-label={label}>
       <canvas
@@ -235,7 +223,7 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
         />
       )}
       <span class="visually-hidden" aria-live="polite">
-        {cursor ? nameOf(cursor) : ""}
+        {cursor && nameOf(cursor)}
       </span>
       <div class="zoom">
         <button type="button" aria-label={say("page.map.in")} onClick={() => zoomBy(1.5)}>

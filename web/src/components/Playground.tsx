@@ -1,6 +1,6 @@
 /** The playground: all settings of a stack of convolutions, and what it begins with. */
-import { type Signal, useSignal } from "@preact/signals";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { type Signal, signal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { outputFormula } from "../geometry";
 import { INPUTS, KERNELS, KERNEL_SIZE, imageNumbers } from "../presets";
 import type { PlaygroundSource } from "../playground";
@@ -20,7 +20,7 @@ import {
 } from "../settings";
 import { withInput, withInputNumbers, withKernels, withSeed } from "../stack";
 import type { State } from "../state";
-import { ChoiceField, NumberField, TickField, type Unread } from "./Field";
+import { ChoiceField, NumberField, TickField, type Unread, useName } from "./Field";
 
 /** Numbers of a layer that are always there, and those that open with the rest. */
 const NUMBERS: readonly NumberName[] = ["channels", "kernel", "stride", "padding"];
@@ -37,8 +37,8 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
   const stack = play.stack.value;
   const settings = play.draft.value ?? stack.settings;
   const problems = play.problems.value;
-  const explains = useId();
-  const unread = useSignal<Unread | null>(null);
+  const explains = useName();
+  const [unread] = useState(() => signal<Unread | null>(null));
   // Where there is little room, the numbers come first: they are what one edits most.
   const [open, setOpen] = useState(() => globalThis.matchMedia("(min-width: 40rem)").matches);
   useUndoKeys(section, play);

@@ -1,6 +1,5 @@
 /** An exercise: one number is hidden, the reader works it out, hints come first, then the receipt. */
-import { useComputed } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { parseAddress } from "../address";
 import { outputFormula } from "../geometry";
 import { slips } from "../slips";
@@ -13,6 +12,7 @@ import { readTyped } from "../typed";
 import { PracticePicture } from "./PracticePicture";
 import { ReceiptView } from "./ReceiptView";
 import { ShapePicture } from "./ShapePicture";
+import { upTo } from "../places";
 
 /** Hints there are of each kind. */
 const HINTS = { output: 3, product: 1, shape: 2 } as const;
@@ -24,7 +24,7 @@ export function Practice({ state }: { state: State }) {
 
 function Sheets({ state, which }: { state: State; which: Which }) {
   const { say } = state;
-  const exercise = useComputed(() => exerciseOf(which)).value;
+  const exercise = useMemo(() => exerciseOf(which), [which]);
   const [hints, setHints] = useState(0);
   const [typed, setTyped] = useState<readonly string[]>(exercise.answers.map(() => ""));
   const [said, setSaid] = useState("");
@@ -127,7 +127,7 @@ function Sheets({ state, which }: { state: State; which: Which }) {
       </form>
       <p role="status" class={over ? "right" : "said"}>{said}</p>
       <div role="status" class="hints">
-        {Array.from({ length: Math.min(hints, most) }, (_, n) => (
+        {upTo(Math.min(hints, most)).map((n) => (
           <p key={n} class="note">
             {say(`page.practice.hints.${exercise.kind}_${n + 1}`)}
           </p>

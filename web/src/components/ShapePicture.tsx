@@ -1,6 +1,7 @@
 /** What a shape is asked of: the input with its padding, the kernel on its first place, and a blank output. */
 import type { Exercise } from "../practice";
 import type { State } from "../state";
+import { upTo } from "../places";
 
 /** Width of a cell, and of the frame around all, in the units of the picture. */
 const [CELL, FRAME] = [14, 2];
@@ -55,7 +56,7 @@ interface DrawingProps {
 /** A grid without numbers. */
 function Drawing({ size: [rows, columns], label, kind }: DrawingProps) {
   const [width, height] = [columns * CELL + FRAME, rows * CELL + FRAME];
-  const cells = Array.from({ length: rows * columns }, (_, n) => [Math.floor(n / columns), n % columns] as const);
+  const cells = upTo(rows * columns).map((n) => [Math.floor(n / columns), n % columns] as const);
   return (
     <svg class="drawing" role="img" aria-label={label} viewBox={`0 0 ${width} ${height}`} width={width} height={height}>
       {cells.map(([row, column]) => {

@@ -1,6 +1,5 @@
 /** The layers from the input on: in each, what the selected number was made of or went into. */
-import { useComputed, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { addressText, parseAddress } from "../address";
 import { type Field as Found, cone, reach, spanOf } from "../cone";
 import { runsOf } from "../places";
@@ -14,39 +13,38 @@ const MOST_LAYERS = 10;
 export function Strip({ state }: { state: State }) {
   const { network } = state.source;
   const { say } = state;
-  const spans = useComputed(() => {
-    const { network } = state.source;
-    const at = parseAddress(state.selected.value);
+  const selected = state.selected.value;
+  const spans = useMemo(() => {
+    const at = parseAddress(selected);
     const name = at && network.tensor(at.step)?.name;
     if (!at || !name) return { below: NONE, above: NONE };
     return { below: cone(network, name, at.index), above: reach(network, name, at.index) };
-  });
-  const here = network.tensor(parseAddress(state.selected.value)?.step ?? "")?.name;
+  }, [network, selected]);
+  const here = network.tensor(parseAddress(selected)?.step ?? "")?.name;
   const tensors = [...network.tensors.values()].filter(
     ({ origin }) => origin === "step" || origin === "input",
   );
   const { shown, gaps } = around(tensors, here);
-  const selected = state.selected.value;
-  const asked = useSignal<(Reached & { of: string }) | null>(null);
-  const told = asked.value?.of === selected ? asked.value : spans.value;
+  const [asked, setAsked] = useState<(Reached & { of: string }) | null>(null);
+  const told = asked?.of === selected ? asked : spans;
   const fieldIn = (side: keyof Reached, name: string): Found | undefined => {
-    const own = spans.value[side].get(name);
+    const own = spans[side].get(name);
     return own === null ? told[side].get(name) : own;
   };
   useEffect(() => {
-    const { below, above } = spans.peek();
+    const { below, above } = spans;
     const names = shown.flatMap(({ name }) => (below.get(name) === null || above.get(name) === null ? [name] : []));
     const at = parseAddress(selected);
     if (names.length && at) {
       void state.source.reach?.(at, names).then(
-        (found) => (asked.value = { ...found, of: selected }),
+        (found) => setAsked({ ...found, of: selected }),
         () => undefined, // It stays unknown; the next receipt says why nobody answers.
       );
     }
   }, [selected, state.source]);
   /** The layer under the pointer or the focus: the line below says in words what its picture shows. */
-  const looked = useSignal<string | null>(null);
-  const said = tensors.find(({ name }) => name === looked.value && name !== here) ?? farthest(tensors, here, spans.value);
+  const [looked, setLooked] = useState<string | null>(null);
+  const said = tensors.find(({ name }) => name === looked && name !== here) ?? farthest(tensors, here, spans);
   return (
     <nav class="strip" aria-label={say("page.layers")}>
       <ol>
@@ -60,8 +58,7 @@ export function Strip({ state }: { state: State }) {
               made={fieldIn("above", tensor.name)}
               here={tensor.name === here}
               onLook={(on) => {
-                if (on) looked.value = tensor.name;
-                else if (looked.value === tensor.name) looked.value = null;
+                setLooked((now) => (on ? tensor.name : now === tensor.name ? null : now));
               }}
             />
           </li>
@@ -87,7 +84,7 @@ export function Strip({ state }: { state: State }) {
       )}
       {said && (
         <p class="legend" aria-hidden="true">
-          <span class={`swatch ${spans.value.below.has(said.name) ? "read" : "made"}`} />{" "}
+          <span class={`swatch ${spans.below.has(said.name) ? "read" : "made"}`} />{" "}
           {fieldText(state, said, fieldIn("below", said.name), fieldIn("above", said.name))}
         </p>
       )}

@@ -26,7 +26,10 @@ MARGIN = 4.0
 """By how much residuals may exceed the simulation: kernels round in more places than it does."""
 
 FLOOR = 2.0
-"""Units of Σ|w·x| that any kernel may be off by, however well its numbers fit the simulation."""
+"""Units of Σ|w·x| that any kernel may be off by, however well its numbers fit the simulation.
+Half of it in formats of 16 bits, whose units are large, where there are `MANY` elements."""
+
+MANY = 64
 
 SAMPLE = 32
 
@@ -67,7 +70,9 @@ def expected_size(
             quotient = quotient[np.isfinite(quotient)]
             if quotient.size:
                 largest = max(largest, float(np.sqrt(np.mean(quotient**2))))
-        least = FLOOR * FORMATS[arithmetic.accumulate].unit * magnitude / usual
+        added = FORMATS[arithmetic.accumulate]
+        halved = added.precision < 24 and math.prod(setup.shape) >= MANY
+        least = (FLOOR / 2 if halved else FLOOR) * added.unit * magnitude / usual
         least = least[np.isfinite(least)]
     return max(largest, float(least.max(initial=0.0)))
 
