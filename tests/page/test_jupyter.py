@@ -132,7 +132,7 @@ def elsewhere() -> list[str]:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, address: str, elsewhere: list[str]) -> Iterator[Page]:
-    """The notebook, with its kernel running and its cells not yet."""
+    """The notebook, with its kernel running, and of its cells the one that shows the widget."""
     context = browser.new_context(
         locale="en-US", viewport={"width": 1200, "height": 900}, color_scheme="null"
     )
@@ -148,6 +148,7 @@ def page(browser: Browser, address: str, elsewhere: list[str]) -> Iterator[Page]
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=SLOW)
     page.wait_for_function(READY, timeout=SLOW)
+    heading(run_cell(page, 0), "conv1[0,0,0,0] = 24")
     yield page
     context.close()
 
@@ -169,7 +170,6 @@ def heading(place: Locator | FrameLocator, text: str) -> None:
 
 def test_the_widget_shows_a_receipt_and_both_sides_select(page: Page) -> None:
     shown = run_cell(page, 0)
-    heading(shown, "conv1[0,0,0,0] = 24")
     shown.locator('[data-address="input[0,1,1,1]"]').first.click()
     heading(shown, "input[0,1,1,1] = 13")
     expect(run_cell(page, 1)).to_contain_text("selected input[0,1,1,1]")
@@ -196,6 +196,7 @@ def test_a_trace_and_a_receipt_show_themselves_in_frames(page: Page) -> None:
 
 
 def test_frames_and_widgets_follow_the_theme_of_the_notebook(page: Page) -> None:
+    heading(run_cell(page, 4).frame_locator("iframe"), "conv1[0,0,0,0] = 24")
     cells = page.locator(".jp-Notebook .jp-Cell")
     places = [cells.nth(0), cells.nth(4).frame_locator("iframe")]
     for theme, colour in (("JupyterLab Light", LIGHT), ("JupyterLab Dark", DARK)):

@@ -146,6 +146,7 @@ def test_what_python_selects_is_shown_and_read_back(page: Page) -> None:
 
 
 def test_the_widget_and_the_frame_of_a_trace_are_as_dark_as_marimo(page: Page) -> None:
+    page.locator("iframe.convtrace-frame").scroll_into_view_if_needed()  # drawn when it is seen
     frame = page.frame_locator("iframe.convtrace-frame")
     expect(frame.get_by_role("heading", name="conv1[0,0,0,0] = 24")).to_be_visible(timeout=SLOW)
     for place in (page, frame):

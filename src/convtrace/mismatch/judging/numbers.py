@@ -209,7 +209,11 @@ class Numbers:
     def inside(self) -> bool:
         """Whether all of them are inside their bound."""
         if self._plain is None or "ratio" in vars(self):
-            return bool((self.ratio <= 1).all())
+            return bool(self.ratio.size == 0 or self.ratio.max() <= 1)
+        multiple = self.rule.multiple
+        if multiple is not None and self._positive and not _some(self.extra) and self.quotient.size:
+            # Bounds are a multiple of what is typical, and so is what may be the most.
+            return max(float(self.quotient.max()), -float(self.quotient.min())) <= multiple
         return bool((np.abs(self.residual) <= self.bound).all())
 
     def totals(self) -> Totals:

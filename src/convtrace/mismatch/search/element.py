@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,11 @@ class Element:
         with np.errstate(all="ignore"):
             products = read * factors
             return Sums(products.sum()[None], np.abs(products).sum()[None], self.at, setup)
+
+    @cached_property
+    def alone(self) -> Sums:
+        """The bare sum of the base."""
+        return self.bare(self.base)
 
     def rows(self, changes: Sequence[Change]) -> tuple[list[Change], Array]:
         """Return the changes of one side that suit these shapes, and a row for each."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -106,7 +108,12 @@ def _of_many(wrong: Array, weight: Array, count: int, draw: np.random.Generator)
 
 def anywhere(shape: tuple[int, ...], count: int, seed: int = 0) -> tuple[Array, ...]:
     """Choose positions of an array, the first and the last one among them."""
+    size = math.prod(shape)
+    return tuple(np.unravel_index(_drawn(size, min(count, size), seed), shape))
+
+
+@lru_cache(maxsize=64)
+def _drawn(size: int, count: int, seed: int) -> Array:
+    """Draw places in a row, the first and the last one among them; it takes long to start to."""
     draw = np.random.default_rng(seed)
-    size = int(np.prod(shape))
-    flat = np.unique(np.append(draw.integers(0, size, min(count, size)), [0, size - 1]))
-    return tuple(np.unravel_index(flat, shape))
+    return np.unique(np.append(draw.integers(0, size, count), [0, size - 1]))

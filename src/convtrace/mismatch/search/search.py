@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.computing.setup import Positions, Setup
+from convtrace.mismatch.computing.setup import BARE, Positions, Setup
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import Whole, linear_whole
 from convtrace.mismatch.judging.elements import Compared, sums_up
@@ -23,6 +23,8 @@ from convtrace.mismatch.search.sample import FIRST, SECOND, alone, anywhere, pos
 
 Array = NDArray[Any]
 Changes = tuple[Change, ...]
+Halves = tuple[Positions, Array, Array]
+"""Output positions, what their taps read, and the weights."""
 
 MOST = 8
 """Most explanations that are computed in whole."""
@@ -94,7 +96,7 @@ class Search:
         self._last: Sums | None = None
         self._made: dict[Change, Setup | None] = {}
         self._bare: dict[int, Sums] = {}
-        self._read: dict[int, tuple[Positions, Array, Array]] = {}
+        self._read: dict[int, Halves] = {}
         if not sums_up(judge.observed):
             usable = np.isfinite(judge.observed)
             wrong, badness = wrong & usable, np.where(usable, badness, -1.0)
@@ -178,22 +180,36 @@ class Search:
         places = (places[lone] if lone.any() else places)[:2]
         return tuple(np.unravel_index(places, self.wrong.shape))
 
+    def known(self, setup: Setup, at: Positions) -> Sums | None:
+        """Return bare sums at positions before rearrangement from those of the base at all.
+
+        They are what the setup is judged by in the end. None where they are another's, or where
+        the base's are not known.
+        """
+        if self.linear is None or not same_sums(setup, self.base):
+            return None
+        shape = self.base.shape
+        flat = np.ravel_multi_index(tuple(np.broadcast_arrays(*at)), shape, mode="wrap")
+        rows = (self.linear.values, self.linear.magnitude)
+        values, size = (
+            np.broadcast_to(row, shape).reshape(-1)[flat].astype(np.float64) for row in rows
+        )
+        return Sums(values, size, at, setup)
+
     def _linear(self, setup: Setup, changes: Changes, level: int) -> Sums:
         """Compute bare sums at a sample; what changes leave alone is not gathered again."""
         sides = {change.side for change in changes} - {"after"}
+        if not sides - {"y"}:
+            sums = self.known(setup, setup.origin(self.samples[level]))
+            if sums is not None:
+                return sums
         if not sides:
             return self.base_sums(level)
         if len(sides) > 1 or sides & {"y", "xw"}:
             return setup.linear(setup.origin(self.samples[level]))
-        at, read, factors = self._halves(level)
-        if sides == {"x"}:
-            read = setup.read(at)
-        else:
-            factors = setup.factors(at[1])
-        products = read * factors
-        return Sums(products.sum(1), np.abs(products).sum(1), at, setup)
+        return _with_half(self._halves(level), setup, sides)
 
-    def _halves(self, level: int) -> tuple[Positions, Array, Array]:
+    def _halves(self, level: int) -> Halves:
         """Return what the taps of the base read at one of the samples, and its weights there."""
         if level not in self._read:
             at = self.base.origin(self.samples[level])
@@ -302,18 +318,39 @@ class Search:
         few = tuple(axis[:16] for axis in at)
         return (other, at), (other.but(x=other.x * LARGER), few)
 
+    @cached_property
+    def _other_halves(self) -> list[Halves]:
+        """What the taps read of the other numbers, and the weights there."""
+        return [(at, other.read(at), other.factors(at[1])) for other, at in self._others]
+
     def fingerprint(self, changes: Changes) -> Array | None:
         """Return what changes make of other numbers; None where they do not suit these."""
         found: list[Array] = []
+        sides = {change.side for change in changes} - {"after"}
         try:
-            for other, at in self._others:
+            for (other, at), halves in zip(self._others, self._other_halves, strict=True):
                 setup = applied(other, changes)
                 if setup is None:
                     return None
-                found.append(setup.sample(at).values)
+                if len(sides) > 1 or sides & {"y", "xw"} or other.y_maps:
+                    found.append(setup.sample(at).values)
+                else:
+                    found.append(setup.finish(_with_half(halves, setup, sides)).values)
         except (IndexError, ValueError):
             return None
         return np.concatenate(found)
+
+
+def _with_half(halves: Halves, setup: Setup, sides: set[str]) -> Sums:
+    """Return bare sums of a setup that changes one of two factors, or neither."""
+    at, read, factors = halves
+    if "x" in sides:
+        read = setup.read(at)
+    if "w" in sides:
+        factors = setup.factors(at[1])
+    with np.errstate(all="ignore"):
+        products = read * factors
+        return Sums(products.sum(1), np.abs(products).sum(1), at, setup)
 
 
 def _formats(changes: Changes) -> tuple[object, ...]:
@@ -329,6 +366,12 @@ def _names_of(
         if alike(mark, other) and _formats(changes) == _formats(simpler.changes):
             return names
     return None
+
+
+def same_sums(left: Setup, right: Setup) -> bool:
+    """Whether all that bare sums follow from is the very same: `Setup.sums_as` at less cost."""
+    mine, other = vars(left), vars(right)
+    return all(mine[name] is other[name] for name in BARE)
 
 
 def alike(left: Array, right: Array) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -66,7 +67,8 @@ def _moved(one: Element, moves: Sequence[tuple[Change, Setup]]) -> Iterator[Chan
         np.concatenate([np.broadcast_to(origin[axis], 1) for origin in origins])
         for axis in range(len(one.place))
     )
-    found = base.finish(base.linear(at))
+    sums = one.search.known(base, at)
+    found = base.finish(base.linear(at) if sums is None else sums)
     rows = Sums(
         found.values[:, None],
         np.broadcast_to(found.magnitude, found.values.shape)[:, None],
@@ -80,7 +82,9 @@ def _moved(one: Element, moves: Sequence[tuple[Change, Setup]]) -> Iterator[Chan
 def _may(one: Element, setup: Setup) -> bool:
     """Whether a setup may reproduce the element."""
     try:
-        if alike(one.base, setup, OPERANDS):
+        if alike(one.base, setup, ("stages",)):
+            sums = replace(one.alone, setup=setup)
+        elif alike(one.base, setup, OPERANDS):
             sums = one.bare(setup)
         else:
             sums = setup.linear(setup.origin(one.place))
