@@ -59,7 +59,7 @@ def judged(problem: Problem, sums: Whole, found: Compared) -> tuple[Report, Arra
     report = Report(
         verdict=verdict,
         worst=worst(problem, found, wrong),
-        inside=np.count_nonzero(inside) / inside.size,
+        inside=float(np.count_nonzero(inside) / inside.size),
         count=int(inside.size),
         ratio=float(np.max(usual, initial=0.0)),
         arithmetic=problem.arithmetic,
