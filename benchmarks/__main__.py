@@ -3,12 +3,15 @@
     python -m benchmarks                 everything (about ten minutes)
     python -m benchmarks diff page       these sections; the others of the page stay as they are
 
-Each section is written as soon as it is measured.
+Each section is measured in a process of its own, so that none pays for what another left in
+memory, and written as soon as it is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -75,11 +78,15 @@ def main() -> None:
     asked = parser.parse_args().sections
     if unknown := [name for name in asked if name not in SECTIONS]:
         parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
-    for name in asked or SECTIONS:
-        measure, shown = SECTIONS[name]
-        measured = measure()
-        for lang, text in texts().items():
-            print(write(lang, text, name, shown(text, measured), list(SECTIONS)))
+    names = asked or list(SECTIONS)
+    if len(names) > 1:
+        for name in names:
+            subprocess.run([sys.executable, "-m", "benchmarks", name], check=True)
+        return
+    measure, shown = SECTIONS[names[0]]
+    measured = measure()
+    for lang, text in texts().items():
+        print(write(lang, text, names[0], shown(text, measured), list(SECTIONS)))
 
 
 if __name__ == "__main__":

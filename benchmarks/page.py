@@ -49,7 +49,7 @@ BLANK = """<!doctype html><meta charset="utf-8"><title>blank</title>
 
 # Makes `painted` the time from the next event until the frame with its effect was painted, in
 # milliseconds. The message of a channel is handled after the frame was painted.
-ARM = """(type = "click") => {
+ARM = """type => {
   window.painted = new Promise(done => addEventListener(type, event => {
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel();
@@ -154,7 +154,7 @@ def clicking(browser: Browser, file: Path, selector: str) -> Iterator[Callable[[
             page.wait_for_timeout(REST)
             page.mouse.down()
             page.wait_for_timeout(REST)
-            page.evaluate(ARM)
+            page.evaluate(ARM, "click")
             page.mouse.up()
             return page.evaluate("window.painted")
 
