@@ -104,25 +104,32 @@ def _output(setup: Setup, changes: Changes) -> Array | None:
 def _inputs(base: Setup) -> Iterator[tuple[Setup, bool]]:
     """Yield setups with small inputs; and whether the weights are the layer's own."""
     sizes = _smallest(base)
+    integers = bool((np.rint(base.x) == base.x).all())
     margins = (0, 1, 2) if base.weight.size <= LARGE else (2,)
     for more in margins:
         shape = (1, base.channels_in, *(s + more for s in sizes))
-        for x in _numbers(shape):
+        for x in _numbers(shape, whole=integers):
             yield _with(base, x, base.weight, base.bias), True
     shape = (3, base.channels_in, *(s + 2 for s in sizes))
-    yield _with(base, list(_numbers(shape))[-1], base.weight, base.bias), True
+    yield (
+        _with(base, list(_numbers(shape, whole=integers))[-1], base.weight, base.bias),
+        True,
+    )
     counted = np.arange(1.0, base.weight.size + 1).reshape(base.weight.shape)
     bias = None if base.bias is None else np.arange(1.0, base.bias.size + 1)
     for more in margins:
         shape = (1, base.channels_in, *(s + more for s in sizes))
-        for x in _numbers(shape):
+        for x in _numbers(shape, whole=integers):
             yield _with(base, x, counted, bias), False
     shape = (3, base.channels_in, *(s + 2 for s in sizes))
-    yield _with(base, list(_numbers(shape))[-1], counted, bias), False
+    yield _with(base, list(_numbers(shape, whole=integers))[-1], counted, bias), False
     yield base.but(weight=counted, bias=bias, stages=_stages(base, bias)), False
     if (wider := _wider(base)) is not None:
         shape = (1, wider.channels_in, *(s + 1 for s in sizes))
-        yield _with(wider, list(_numbers(shape))[-1], wider.weight, wider.bias), False
+        yield (
+            _with(wider, list(_numbers(shape, whole=integers))[-1], wider.weight, wider.bias),
+            False,
+        )
 
 
 def _wider(base: Setup) -> Setup | None:
@@ -150,7 +157,7 @@ def _smallest(base: Setup) -> tuple[int, ...]:
     )
 
 
-def _numbers(shape: tuple[int, ...]) -> Iterator[Array]:
+def _numbers(shape: tuple[int, ...], *, whole: bool) -> Iterator[Array]:
     size = math.prod(shape)
     one = np.zeros(shape)
     one.reshape(-1)[0] = 1.0
@@ -160,6 +167,8 @@ def _numbers(shape: tuple[int, ...]) -> Iterator[Array]:
     yield last
     yield np.arange(1.0, size + 1).reshape(shape)
     yield np.arange(1.0, size + 1).reshape(shape) ** 2 % 17 - 8
+    if not whole:
+        yield (np.arange(1.0, size + 1).reshape(shape) ** 2 % 17 - 9) / 4
 
 
 def _with(base: Setup, x: Array, weight: Array, bias: Array | None) -> Setup:

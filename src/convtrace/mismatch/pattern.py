@@ -54,7 +54,8 @@ def _values(found: Compared, wrong: Array) -> Iterator[Note]:
     residual = found.residual[wrong]
     if bad.size > 1 and np.isfinite(residual).all():
         spread = float(np.abs(residual - residual[0]).max())
-        if spread <= 2 * float(found.bound[wrong].max()):
+        most = float(found.bound[wrong].max())
+        if spread <= 2 * most and abs(float(residual[0])) > 4 * most:
             yield "diff.pattern.offset", {"value": float(residual[0])}
 
 
@@ -177,7 +178,8 @@ def _linear(found: Compared, wrong: Array) -> Iterator[Note]:
     together = float(np.corrcoef(values, residual)[0, 1])
     if abs(together) > 0.9:
         slope = float((values * residual).sum() / (values * values).sum())
-        yield "diff.pattern.proportional", {"slope": slope, "correlation": together}
+        words = {"slope": slope, "correlation": round(together, 4)}
+        yield "diff.pattern.proportional", words
     elif abs(together) < 0.05:
         yield "diff.pattern.unrelated", {}
 

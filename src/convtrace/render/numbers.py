@@ -182,6 +182,17 @@ def about(value: float, digits: int = 2) -> str:
     return _write(rounded, plain=range(-3, 6))
 
 
+def grouped(number: int | str) -> str:
+    """Write a count, or a number that is written already, with its thousands parted.
+
+    Example:
+        >>> grouped(450000), grouped("1200"), grouped("2.1e−8"), grouped("0.25"), grouped(512)
+        ('450,000', '1,200', '2.1e−8', '0.25', '512')
+    """
+    text = str(number)
+    return f"{int(text):,}" if text.isdecimal() else text
+
+
 def resolve(values: Sequence[float], difference: float, *, narrow: bool) -> list[Shown]:
     """Write numbers with enough decimals that their difference can be read off.
 

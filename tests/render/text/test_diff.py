@@ -80,8 +80,8 @@ def test_a_mismatch_shows_verdict_cause_worst_elements_and_tolerance() -> None:
     assert first == "conv2d: mismatch"
     body = "\n".join(rest)
     for part in (
-        "2112 of 2112 elements (100 %)",
-        "Cause, proved: it alone reproduces all 2112 elements.",
+        "2,112 of 2,112 elements (100 %)",
+        "Cause, proved: it alone reproduces all 2,112 elements.",
         "  • The bias is missing.",
         "Furthest out:",
         "your runtime returned",
@@ -101,7 +101,7 @@ def test_the_korean_text_says_the_same() -> None:
 
 def test_rounding_says_how_much_of_the_bound_is_used() -> None:
     text = report_of(RIGHT.run(), (RIGHT.x, RIGHT.weight, RIGHT.bias), padding=1).text("en")
-    assert text.startswith("conv2d: rounding\nAll 2112 elements are within")
+    assert text.startswith("conv2d: rounding\nAll 2,112 elements are within")
     assert "√n·u·Σ|w·x|" in text
 
 

@@ -25,6 +25,9 @@ from convtrace.mismatch.computing.setup import Map, Setup
 from convtrace.mismatch.computing.stages import Local, Sums
 from convtrace.mismatch.search.change import Change
 
+MOST_LISTED = 24
+"""Most channels whose order is written out."""
+
 
 def read(
     id_: str, step: Map, cost: float = 1.0, /, *, alone: bool = False, **parameters: object
@@ -65,6 +68,10 @@ def channel_orders(setup: Setup) -> Iterator[Change]:
                     order=places,
                 )
         return
+    if count % 3 == 0 and count <= MOST_LISTED:  # several images, one behind the other
+        places = np.arange(count).reshape(-1, 3)[:, ::-1].reshape(-1)
+        step, listed = order(1, places), tuple(places.tolist())
+        yield read("input.channels_permuted", step, 1.5, order=listed)
     for by in dict.fromkeys((1, -1, count // 2)):
         if count > 2 or by == 1:
             yield read("input.channels_shifted", roll(1, by), 1.8, by=by)

@@ -200,7 +200,7 @@ def outputs(setup: Setup) -> Iterator[Change]:
     taps = math.prod(setup.kernel)
     terms = setup.terms
     factors: dict[float, str] = {}
-    for count, word in (
+    counts = [
         (terms * taps, "terms"),
         (taps, "taps"),
         (terms, "input channels"),
@@ -209,12 +209,14 @@ def outputs(setup: Setup) -> Iterator[Change]:
         (setup.channels_out, "output channels"),
         (setup.x.shape[0], "samples"),
         (math.prod(setup.size), "positions"),
-    ):
-        if count > 1:
-            factors.setdefault(1 / count, f"mean of {word}")
-            factors.setdefault(float(count), f"times {word}")
-            factors.setdefault(1 / math.sqrt(count), f"root of {word}")
-            factors.setdefault(math.sqrt(2 / count), f"root of 2 / {word}")
+    ]
+    counts = [(count, word) for count, word in counts if count > 1]
+    for count, word in counts:  # a root may be the mean of something else, which is likelier
+        factors.setdefault(1 / count, f"mean of {word}")
+    for count, word in counts:
+        factors.setdefault(float(count), f"times {word}")
+        factors.setdefault(1 / math.sqrt(count), f"root of {word}")
+        factors.setdefault(math.sqrt(2 / count), f"root of 2 / {word}")
     for factor, word in factors.items():
         mean = word.startswith("mean")
         for where in ("before bias", "last") if setup.stages and mean else ("before bias",):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.mismatch.computing.memory import empty
+
 Array = NDArray[Any]
 
 BLOCK = 2**20
@@ -21,9 +23,6 @@ BLOCK = 2**20
 
 RANGE = (1e-15, 1e15)
 """Largest numbers of operands whose products stay far inside float32."""
-
-PAGES = 2**20
-"""Numbers of float32 from which on NumPy asks for large pages."""
 
 LEAST = 1e-30
 """Products from which on float32 holds them to full precision, with room for tiny ones."""
@@ -64,9 +63,7 @@ class Operand:
 def _narrowed(array: Array) -> Array:
     if not array.size:
         return array
-    # Memory of several megabytes comes in large pages, which are soon there.
-    memory = np.empty(max(array.size, PAGES), dtype=np.float32)
-    narrow = memory[: array.size].reshape(array.shape)
+    narrow = empty(array.shape, np.float32)
     with np.errstate(all="ignore"):
         narrow[...] = array
         largest = max(float(narrow.max()), -float(narrow.min()))

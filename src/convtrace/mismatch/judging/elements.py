@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
+from convtrace.mismatch.computing.memory import empty
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import Whole, boxes
 from convtrace.mismatch.judging.numbers import Numbers, Rule, Totals, product, sums_up, total
+from convtrace.mismatch.judging.swift import Swift
 
 Array = NDArray[Any]
 Result = TypeVar("Result")
@@ -131,7 +133,7 @@ class Compared:
         """Compute something of all elements, in their shape."""
         if self._lazy is None and self._flat is None:
             return np.broadcast_to(part(self.numbers), self.shape)
-        found = np.empty(math.prod(self.shape))
+        found = empty((math.prod(self.shape),))
 
         def look(block: Numbers, place: slice) -> None:
             found[place] = np.broadcast_to(part(block), block.observed.shape).reshape(-1)
@@ -192,8 +194,15 @@ class Compared:
         if self._lazy is None and self._flat is None:
             n = self.numbers
             return np.broadcast_to(n.ratio, self.shape), n.totals(), n.loose(-math.inf)
+        swift = self._swift()
+        if swift is not None and (seen := swift.seen(keep=self.keep)) is not None:
+            if seen.residual is None:
+                vars(self)["along"] = seen.along
+            else:
+                vars(self)["residual"] = seen.residual.reshape(self.shape)
+            return seen.ratio.reshape(self.shape), seen.totals, seen.loose
         count, loose, along = math.prod(self.shape), -math.inf, [0.0, 0.0]
-        found, residual = np.empty(count), np.empty(count if self.keep else 0)
+        found, residual = empty((count,)), empty((count if self.keep else 0,))
 
         def look(block: Numbers, place: slice) -> Totals:
             nonlocal loose
@@ -215,9 +224,24 @@ class Compared:
             vars(self)["along"] = (along[0], along[1])
         return found.reshape(self.shape), total(rows), loose
 
+    def _swift(self) -> Swift | None:
+        """A look at all elements that takes less time, where there is one."""
+        lazy = self._lazy
+        if lazy is None or not Swift.suits(self.rule, self.observed, lazy):
+            return None
+        return Swift(self.rule, self.observed, lazy, BLOCK)
+
     @cached_property
     def _counted(self) -> Totals | None:
         """What all elements come to, if all of them are inside their bound."""
+        multiple = self.rule.multiple
+        if multiple is not None and (swift := self._swift()) is not None:
+            found = swift.counted(multiple)
+            if isinstance(found, tuple):
+                vars(self)["left"] = found[1]
+                return found[0]
+            if not found:
+                return None
         rows: list[Totals] = []
         left = 0.0
         for block in self.blocks():

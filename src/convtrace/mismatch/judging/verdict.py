@@ -14,8 +14,8 @@ from convtrace.mismatch.computing.whole import Whole
 from convtrace.mismatch.judging.drift import drift
 from convtrace.mismatch.judging.elements import BLOCK, Compared, holds_nonfinite
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
-from convtrace.mismatch.question.problem import Problem
-from convtrace.mismatch.report import Note, Report, Spread, Tolerance
+from convtrace.mismatch.question.problem import Problem, dtype_of
+from convtrace.mismatch.report import Cause, Note, Report, Spread, Tolerance
 from convtrace.mismatch.search.sample import anywhere
 from convtrace.receipt import Receipt, Verdict
 
@@ -26,6 +26,8 @@ WORST = 3
 
 CLOSE = 64
 """Most elements whose correct rounding is decided by their receipts."""
+
+_NARROW, _ROLES = ("int8", "uint8", "int16", "uint16"), ("x", "weight")
 
 
 def judged(problem: Problem, sums: Whole, found: Compared) -> tuple[Report, Array]:
@@ -42,6 +44,7 @@ def judged(problem: Problem, sums: Whole, found: Compared) -> tuple[Report, Arra
         if (fits & unusual).any():
             verdict = "nonfinite"
             notes.append(("diff.note.nonfinite", {"count": int((fits & unusual).sum())}))
+    wrapped = 0
     if problem.arithmetic is None and not inside.all():
         inside, wrapped = _modular(problem, sums, found, inside)
         if wrapped:
@@ -56,8 +59,12 @@ def judged(problem: Problem, sums: Whole, found: Compared) -> tuple[Report, Arra
         share = drift(problem.setup, found, problem.arithmetic, problem.count)
         spread = replace(spread, usual=spread.usual and not share, drift=share)
     usual = np.where(inside & unusual, 0.0, found.ratio) if unusual.any() else found.ratio
+    if problem.stages and wrong.any():
+        notes.append(_furthest(found, wrong))
+    overflow = Cause("quantized.accumulator", {"name": problem.dtype, "wraps": True})
     report = Report(
         verdict=verdict,
+        explanations=((overflow,),) if wrapped and not wrong.any() else (),
         worst=worst(problem, found, wrong),
         inside=float(np.count_nonzero(inside) / inside.size),
         count=int(inside.size),
@@ -79,6 +86,8 @@ def _modular(problem: Problem, sums: Whole, found: Compared, inside: Array) -> t
     """Allow what integer arithmetic is: exact modulo 2**bits."""
     if problem.stages or problem.change_x or not problem.dtype.startswith(("int", "uint")):
         return inside, 0
+    if problem.dtype in _NARROW and {dtype_of(problem.raw[r]) for r in _ROLES} != {problem.dtype}:
+        return inside, 0  # nothing that adds such operands keeps its sums in so few bits
     modulus = 2.0 ** int(problem.dtype.lstrip("uint"))
     if float(np.max(sums.sums.magnitude, initial=0.0)) >= 2.0**53:
         return _by_receipts(problem, inside)
@@ -159,6 +168,15 @@ def worst(problem: Problem, found: Compared, wrong: Array) -> tuple[Receipt, ...
     chosen = [int(flat) for flat in order if ratio[flat] > 0]
     shape = found.shape
     return tuple(problem.why(tuple(map(int, np.unravel_index(at, shape)))) for at in chosen)
+
+
+def _furthest(found: Compared, wrong: Array) -> Note:
+    """Say which numbers were compared where the receipts are those of sums."""
+    at = int(np.argmax(np.where(wrong, found.ratio, -1.0)))
+    place = np.unravel_index(at, found.shape)
+    mine, expected = (float(np.asarray(part)[place]) for part in (found.observed, found.values))
+    shown = f"[{','.join(map(str, map(int, place)))}]"
+    return "diff.note.worst", {"at": shown, "mine": mine, "expected": expected}
 
 
 def _largest(numbers: Array, count: int) -> Array:

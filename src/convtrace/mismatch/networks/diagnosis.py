@@ -9,7 +9,7 @@ from typing import Any
 from convtrace.errors import UsageError
 from convtrace.mismatch.networks.align import Alignment, align, family
 from convtrace.mismatch.networks.blame import Blame, blame
-from convtrace.mismatch.networks.differences import differences
+from convtrace.mismatch.networks.differences import differences, joins_otherwise
 from convtrace.mismatch.networks.network import Network
 from convtrace.mismatch.networks.report import ModelReport, Pair
 from convtrace.mismatch.networks.runs import (
@@ -148,6 +148,8 @@ def _judge_all(
 def _is_weak(judged: Judged) -> bool:
     """Whether two steps are wrong as a pair that little speaks for."""
     pair, sides = judged.pair, judged.sides
+    if pair.verdict == "mismatch" and joins_otherwise(sides):
+        return True  # the weights behind it may be in that order, too
     if pair.verdict != "mismatch" or pair.by == "name":
         return False
     return pair.by != "place" or family(sides.end) != family(sides.own_end)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 What = Literal[
     "setting",
+    "order",
     "weights",
     "missing_weights",
     "extra_weights",
@@ -68,6 +69,7 @@ class Difference:
         """Return it as a cause."""
         ids = {
             "setting": f"model.setting.{self.name}",
+            "order": "model.order",
             "weights": "model.weights",
             "missing_weights": "model.missing_weights",
             "extra_weights": "model.extra_weights",
@@ -95,6 +97,8 @@ def differences(sides: Sides) -> list[Difference]:
             found.append(Difference("extra_step", step.name, role, step, None, words))
     for r, m in couples:
         found += _settings(r, m)
+        if (order := _order(sides, r, m)) is not None:
+            found.append(order)
         folded = _folded(sides, r, m)
         if folded is None:
             found += _weights(sides, r, m)
@@ -147,6 +151,25 @@ def _settings(r: Step, m: Step) -> list[Difference]:
         words = {"step": r.name, "name": name, "mine": ours, "reference": theirs}
         found.append(Difference("setting", r.name, name, ours, theirs, words))
     return found
+
+
+def joins_otherwise(sides: Sides) -> bool:
+    """Whether both sides join the same tensors, mine in another order, and do nothing else."""
+    return sides.same and _order(sides, sides.end, sides.own_end) is not None
+
+
+def _order(sides: Sides, r: Step, m: Step) -> Difference | None:
+    """Find tensors that mine joins in another order, as a decoder its shortcut and its own."""
+    if r.kind != "cat" or _settings(r, m):
+        return None
+    known = {other: name for name, other in sides.entries.items()}
+    known |= {other.name: one.name for one, other in _couples(sides)}
+    theirs = [value.name for value in r.values.values()]
+    ours = [known.get(value.name) for value in m.values.values()]
+    if ours == theirs or sorted(str(name) for name in ours) != sorted(theirs):
+        return None
+    words = {"step": r.name, "mine": ", ".join(map(str, ours)), "reference": ", ".join(theirs)}
+    return Difference("order", r.name, "order", tuple(ours), tuple(theirs), words)
 
 
 def _setting(step: Step, name: str) -> Any:
@@ -353,6 +376,9 @@ def _with(sides: Sides, steps: list[Step], one: Difference) -> list[Step]:
 
 def _changed(sides: Sides, step: Step, one: Difference) -> Step:
     values = dict(step.values)
+    if one.what == "order":
+        made = {value.name: value for value in values.values()}
+        return replace(step, values=dict(zip(values, map(made.__getitem__, one.mine), strict=True)))
     if one.what in ("weights", "extra_weights"):
         values[one.name] = Value(one.mine.name, one.mine.data, "parameter")
         return replace(step, values=values)

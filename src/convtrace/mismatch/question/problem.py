@@ -15,6 +15,7 @@ from convtrace.errors import NoValueError
 from convtrace.exact import FORMATS
 from convtrace.frontends.arrays import from_arrays
 from convtrace.graph import Trace
+from convtrace.mismatch.computing.memory import wide
 from convtrace.mismatch.computing.setup import Setup, into
 from convtrace.mismatch.computing.stages import Add, Stage, rounded
 from convtrace.mismatch.report import Note
@@ -183,7 +184,7 @@ def floats(array: Any) -> Array:
                 "  Make it dense (to_dense()) and put it on a real device."
             )
         if tensor.dtype == torch.float32 and tensor.device.type == "cpu" and not tensor.is_neg():
-            return tensor.numpy().astype(np.float64)  # NumPy asks for its memory in large pages
+            return wide(tensor.numpy())
         return tensor.to("cpu", torch.float64).numpy()
     return np.asarray(array).astype(np.float64)
 

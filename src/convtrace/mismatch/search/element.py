@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.mismatch.computing.memory import empty
 from convtrace.mismatch.computing.setup import Map, Positions, Setup
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.search.change import Change
@@ -31,7 +33,7 @@ class Element:
     """
 
     def __init__(self, search: Search, place: Positions) -> None:
-        self.search, self.base, self.place = search, search.base, place
+        self._search, self.base, self.place = ref(search), search.base, place
         self.target = search.judge.observed[place]
         base = search.base
         self.at = base.origin(self.place)
@@ -43,22 +45,20 @@ class Element:
         self.width = float(np.linalg.norm(self.read)), float(np.linalg.norm(self.factors))
         self._rows: dict[Change, Array | None] = {}
 
+    @property
+    def search(self) -> Search:
+        """The search, which is not kept alive: whatever it holds has to go when it is over."""
+        found = self._search()
+        assert found is not None
+        return found
+
     def row(self, change: Change) -> Array | None:
         """Return what taps read, or the weights, with a change of the one or the other.
 
         None where the change does not suit these shapes.
         """
         if change not in self._rows:
-            setup = self.search.made(change)
-            found = None
-            if setup is not None:
-                try:
-                    reads = change.side == "x"
-                    found = self._read_by(setup) if reads else self._factors_by(setup)
-                    found = np.asarray(found, dtype=np.float64).reshape(-1)
-                except (IndexError, ValueError):
-                    found = None
-            self._rows[change] = found
+            self.rows((change,))
         return self._rows[change]
 
     def _read_by(self, setup: Setup) -> Array:
@@ -100,14 +100,41 @@ class Element:
         """The bare sum of the base."""
         return self.bare(self.base)
 
+    @cached_property
+    def done(self) -> Sums:
+        """What the base makes of it."""
+        return self.base.finish(self.alone)
+
     def rows(self, changes: Sequence[Change]) -> tuple[list[Change], Array]:
         """Return the changes of one side that suit these shapes, and a row for each."""
-        found = [(change, row) for change in changes if (row := self.row(change)) is not None]
-        size = self.read.size
-        found = [(change, row) for change, row in found if row.size == size]
-        if not found:
-            return [], np.zeros((0, size))
-        return [change for change, _ in found], np.stack([row for _, row in found])
+        table, suited = empty((len(changes), self.read.size)), list[Change]()
+        for change in changes:
+            row = table[len(suited)]
+            if change in self._rows:
+                if (known := self._rows[change]) is None:
+                    continue
+                row[:] = known
+            else:
+                self._rows[change] = None
+                if not self._laid(change, row):
+                    continue
+                self._rows[change] = row
+            suited.append(change)
+        return suited, table[: len(suited)]
+
+    def _laid(self, change: Change, row: Array) -> bool:
+        """Lay what taps read, or the weights, with a change into a row; tell whether it fits."""
+        setup = self.search.made(change)
+        if setup is None:
+            return False
+        try:
+            found = self._read_by(setup) if change.side == "x" else self._factors_by(setup)
+        except (IndexError, ValueError):
+            return False
+        if found.size != row.size:
+            return False
+        row[:] = found.reshape(-1)
+        return True
 
     def sums(self, rows: Array, side: str) -> tuple[Array, Array]:
         """Return the sums of rows, and Σ|w·x| or a little more than that."""

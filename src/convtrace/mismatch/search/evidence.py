@@ -39,6 +39,8 @@ class Evidence:
 
     def explains(self, result: Compared) -> bool:
         """Whether a candidate takes most of the residual away, and not only allows for it."""
+        if result.finite and self._explained(result.left):
+            return True
         if result.finite and self.squares is not None:
             before, around = self.squares
             left = result.left  # of all elements, which is no less than of those that are wrong
@@ -59,6 +61,33 @@ class Evidence:
         if most == 0 or not around.any():
             return True
         return float(np.sum((left / most) ** 2)) <= float(np.sum((around / most) ** 2))
+
+    def _explained(self, left: float) -> bool:
+        """Whether what is left is little next to what some of the wrong elements show alone.
+
+        Squares of all of them are no less, nor are those of distances from their own mean.
+        """
+        before, around = self._some
+        return left <= LEFT * before and left <= around
+
+    @cached_property
+    def _some(self) -> tuple[float, float]:
+        """Squares of residuals and of distances from the mean, of some of the wrong elements."""
+        wrong = self.wrong.reshape(-1)
+        place = slice(0, BLOCK)
+        if wrong.size > BLOCK:
+            first = int(np.argmax(wrong))
+            place = slice(first, first + BLOCK)
+        chosen = wrong[place]
+        residual, seen = (row.reshape(-1)[place][chosen] for row in (self.residual, self.observed))
+        if not (sums_up(residual) and sums_up(seen) and seen.size):
+            return 0.0, 0.0
+        around = seen - seen.mean()
+        with np.errstate(all="ignore"):
+            sizes = (float(np.einsum("i,i->", row, row)) for row in (residual, around))
+            before, spread = (size if 1e-200 < size < 1e200 else 0.0 for size in sizes)
+        lost = 1e-9 * float(np.abs(seen).max()) ** 2 * seen.size
+        return before, spread if spread > lost else 0.0
 
     @cached_property
     def squares(self) -> tuple[float, float] | None:
@@ -118,7 +147,11 @@ class Evidence:
         of_wrong = of_wrong[np.isfinite(of_wrong)]
         if not of_wrong.size:
             return True
-        return float(np.median(of_wrong)) < self._spread or not of_wrong.any()
+        middle = float(np.median(of_wrong))
+        # What some elements are apart makes up for part of what all are, and mostly is enough.
+        if middle**2 * np.count_nonzero(self.wrong) < self._some[1]:
+            return True
+        return middle < self._spread or not of_wrong.any()
 
     @cached_property
     def _spread(self) -> float:

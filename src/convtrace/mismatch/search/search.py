@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.mismatch.computing.memory import empty
 from convtrace.mismatch.computing.setup import BARE, Positions, Setup
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import Whole, linear_whole
@@ -31,6 +32,9 @@ MOST = 8
 
 LARGER = 64.0
 """By how much numbers are enlarged to see whether two mistakes compute the same."""
+
+THIRD = 4
+"""Of every so many elements of the second sample, one is enough for changes that are few."""
 
 FEW = 16
 """Elements that tell how wide bounds are."""
@@ -104,7 +108,9 @@ class Search:
             positions(wrong, badness, count, seed) for seed, count in enumerate((FIRST, SECOND))
         )
         first = telling(first, second, judge.observed, wrong, badness)
-        self.samples = (first, second)
+        # A change that meets these few is computed in whole, where that does not take longer.
+        third = tuple(axis[::THIRD] for axis in second)
+        self.samples = (first, second, third)
         self.targets = tuple(judge.observed[at] for at in self.samples)
         self.mostly_right = 2 * np.count_nonzero(self.wrong) < self.wrong.size
 
@@ -227,10 +233,11 @@ class Search:
         likely = set(of_one(self.element, listed))
         self.tried += len(listed)
         self.tick()
+        levels = (0, 2) if self.judge.long and len(likely) <= MOST else (0, 1)
         return [
             (change,)
             for change in listed
-            if change in likely and all(self.fits((change,), n) is not None for n in (0, 1))
+            if change in likely and all(self.fits((change,), n) is not None for n in levels)
         ]
 
     def pairs(self, candidates: Sequence[Change]) -> list[Changes]:
@@ -316,7 +323,8 @@ class Search:
         other = scrambled(self.base)
         at = anywhere(other.shape, 48, seed=7)
         few = tuple(axis[:16] for axis in at)
-        return (other, at), (other.but(x=other.x * LARGER), few)
+        larger = np.multiply(other.x, LARGER, out=empty(other.x.shape))
+        return (other, at), (other.but(x=larger), few)
 
     @cached_property
     def _other_halves(self) -> list[Halves]:
@@ -390,21 +398,39 @@ def applied(base: Setup, changes: Changes) -> Setup | None:
     return setup
 
 
+@lru_cache(maxsize=4)
+def _normal(seed: int) -> tuple[Array, ...]:
+    """Draw a prime number of numbers for input, weights and bias each."""
+    draw = np.random.default_rng(seed)
+    return tuple(draw.normal(size=65521) for _ in range(3))
+
+
+def _repeated(numbers: Array, shape: tuple[int, ...]) -> Array:
+    """Return an array with numbers in it one after the other, again and again."""
+    found = empty(shape)
+    flat, count = found.reshape(-1), len(numbers)
+    whole = flat.size // count * count
+    flat[:whole].reshape(-1, count)[...] = numbers
+    flat[whole:] = numbers[: flat.size - whole]
+    return found
+
+
 def scrambled(base: Setup, seed: int = 3) -> Setup:
     """Return the same computation on other numbers, of similar size but without any symmetry."""
-    draw = np.random.default_rng(seed)
+    numbers = iter(_normal(seed))
 
     def like(array: Array | None) -> Array | None:
         if array is None:
             return None
+        drawn = next(numbers)
         few = array.reshape(-1)[:: max(1, array.size // 4096)]
         few = few[np.isfinite(few)]
         spread = (float(np.abs(few).mean()) if few.size else 1.0) or 1.0
-        drawn = draw.normal(size=min(array.size, 65521)) * spread
+        drawn = drawn[: array.size] * spread
         if (few == np.rint(few)).all() and (array == np.rint(array)).all():
             drawn = np.rint(drawn * 4)
         # Drawn numbers are repeated after a prime number of them, which no symmetry survives.
-        return np.resize(drawn, array.shape)
+        return _repeated(drawn, array.shape)
 
     from convtrace.mismatch.computing.stages import Add
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from operator import is_
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.setup import Setup
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.search.change import Change
 from convtrace.mismatch.search.element import Element, Rows, alike
 from convtrace.mismatch.search.near import LAW, Laws
+
+Array = NDArray[Any]
 
 OPERANDS = ("x_maps", "x_ops", "fill", "w_maps", "w_ops", "stages")
 """Fields that say what the operands are, but not which of them meet."""
@@ -42,9 +46,7 @@ def of_one(one: Element, candidates: Sequence[Change]) -> Iterator[Change]:
             yield found
     yield from _elsewhere(one, laws)
     yield from _moved(one, moves)
-    for change, setup in left:
-        if _may(one, setup):
-            yield change
+    yield from _finished(one, left)
 
 
 def _elsewhere(one: Element, laws: Sequence[tuple[Change, Setup]]) -> Iterator[Change]:
@@ -79,15 +81,40 @@ def _moved(one: Element, moves: Sequence[tuple[Change, Setup]]) -> Iterator[Chan
     yield from (moves[n][0] for n in np.flatnonzero(one.hits(rows)).tolist())
 
 
-def _may(one: Element, setup: Setup) -> bool:
-    """Whether a setup may reproduce the element."""
-    try:
-        if alike(one.base, setup, ("stages",)):
-            sums = replace(one.alone, setup=setup)
-        elif alike(one.base, setup, OPERANDS):
-            sums = one.bare(setup)
-        else:
-            sums = setup.linear(setup.origin(one.place))
-        return bool(one.hits(setup.finish(sums)).all())
-    except (IndexError, ValueError):
-        return False  # the change does not suit these shapes
+def _finished(one: Element, others: Sequence[tuple[Change, Setup]]) -> Iterator[Change]:
+    """Yield the changes of anything else that may reproduce the element."""
+    suited: list[Change] = []
+    rows: list[tuple[float, float, float]] = []
+    for change, setup in others:
+        try:
+            sums = _sums(one, setup)
+        except (IndexError, ValueError):
+            continue  # the change does not suit these shapes
+        suited.append(change)
+        rows.append((_number(sums.values), _number(sums.magnitude), _number(sums.extra)))
+    if suited:
+        values, magnitude, extra = np.array(rows).T[:, :, None]
+        hits = one.hits(Sums(values, magnitude, one.at, one.base, extra))
+        yield from (suited[n] for n in np.flatnonzero(hits).tolist())
+
+
+def _sums(one: Element, setup: Setup) -> Sums:
+    """Return what a setup makes of the element."""
+    if alike(one.base, setup, ("stages",)):
+        known, stages = one.base.stages, setup.stages
+        before = one.alone
+        if len(stages) > len(known) and all(map(is_, stages, known)):
+            before, stages = one.done, stages[len(known) :]
+        parts = (before.values, before.magnitude, before.at, setup, before.extra, before.spare)
+        sums = Sums(*parts, before.whole)
+        for stage in stages:
+            sums = stage(sums)
+        return sums
+    if alike(one.base, setup, OPERANDS):
+        return setup.finish(one.bare(setup))
+    return setup.finish(setup.linear(setup.origin(one.place)))
+
+
+def _number(part: Array | float) -> float:
+    """Return the only number of an array."""
+    return part if isinstance(part, float) else float(np.asarray(part).reshape(-1)[0])

@@ -9,11 +9,14 @@ from typing import Any, Literal
 from convtrace.catalog import choose_language, messages
 from convtrace.mismatch.report import Cause, Pattern, Report
 from convtrace.render.look import Look, name
-from convtrace.render.numbers import about, resolve, show
+from convtrace.render.numbers import about, grouped, resolve, show
 from convtrace.render.text.receipt import receipt_line
 from convtrace.render.text.verdict import describe
 
 INDENT = "  "
+
+COUNTS = frozenset({"count", "of"})
+"""Placeholders that hold numbers of things, whose thousands are parted."""
 
 Kind = Literal["text", "item", "also", "line"]
 Part = tuple[Kind, str]
@@ -89,10 +92,10 @@ def _elements(report: Report, look: Look) -> Iterator[Part]:
         return
     wrong = round((1 - report.inside) * report.count)
     words = {
-        "count": report.count,
-        "wrong": wrong,
+        "count": grouped(report.count),
+        "wrong": grouped(wrong),
         "share": _percent(wrong / max(report.count, 1)),
-        "ratio": about(report.ratio),
+        "ratio": grouped(about(report.ratio)),
         "format": report.arithmetic.result if report.arithmetic else "",
     }
     if report.verdict == "exact":
@@ -135,11 +138,11 @@ def _causes(report: Report, look: Look) -> list[Part]:
         key = "rounding" if rounding else "proved" if proved else "likely"
         if len(found[0]) > 1 and not rounding:
             key += "_pair"
-        said = look.say(f"diff.causes.{key}", count=report.count)
+        said = look.say(f"diff.causes.{key}", count=grouped(report.count))
         return [("text", said), *(("item", cause_text(cause, look)) for cause in found[0])]
     if report.same and not rounding:
         key = "same" if report.proved else "same_likely"
-        said = look.say(f"diff.causes.{key}", count=report.count)
+        said = look.say(f"diff.causes.{key}", count=grouped(report.count))
         return [("text", said), *(("item", _together(causes, look)) for causes in found)]
     functions = dict.fromkeys(report.functions)
     key = "ambiguous_rounding" if rounding else "ambiguous"
@@ -195,7 +198,15 @@ def _pattern(pattern: Pattern, look: Look) -> list[Part]:
 
 def _words(values: Mapping[str, Any], look: Look) -> dict[str, str]:
     """Write the values of a message in the reader's language."""
-    return {key: _value(value, look) for key, value in values.items()}
+    return {
+        key: grouped(value)
+        if key in COUNTS and isinstance(value, int)
+        # What is "about" something needs neither a mark nor many digits.
+        else about(value, 3)
+        if key == "slope"
+        else _value(value, look)
+        for key, value in values.items()
+    }
 
 
 def _value(value: Any, look: Look) -> str:

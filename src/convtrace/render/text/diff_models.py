@@ -13,8 +13,8 @@ from convtrace.catalog import choose_language, say
 from convtrace.mismatch.networks.report import ModelReport, Pair
 from convtrace.mismatch.report import Cause, Note
 from convtrace.render.look import QUIET, WIDTH, WRONG, Look, name
-from convtrace.render.numbers import about
-from convtrace.render.text.diff import cause_text
+from convtrace.render.numbers import about, grouped
+from convtrace.render.text.diff import COUNTS, cause_text
 from convtrace.render.text.receipt import receipt_line, receipt_lines
 
 _NEAR = 3
@@ -136,9 +136,14 @@ class Words:
                 "diff_models.far_shape", mine_shape=str(pair.mine_shape), shape=str(pair.shape)
             )
         if pair.inside == 1:
-            return self.say("diff_models.lean", count=pair.count, size=about(pair.size))
+            return self.say(
+                "diff_models.lean", count=grouped(pair.count), size=grouped(about(pair.size))
+            )
         return self.say(
-            "diff_models.far", wrong=pair.outside, count=pair.count, ratio=about(pair.ratio)
+            "diff_models.far",
+            wrong=grouped(pair.outside),
+            count=grouped(pair.count),
+            ratio=grouped(about(pair.ratio)),
         )
 
     def _why(self, report: ModelReport) -> list[str]:
@@ -167,6 +172,7 @@ class Words:
         if key == "diff_models.cause.weights" and "shape" in values:
             key = "diff_models.cause.weights_shape"
         shown = {k: about(v) if isinstance(v, float) else v for k, v in values.items()}
+        shown |= {k: grouped(shown[k]) for k in COUNTS & shown.keys()}
         if key == "diff_models.cause.setting":
             shown |= {k: _setting(values[k]) for k in ("mine", "reference")}
         if "role" in shown:
@@ -227,7 +233,7 @@ class Words:
 
     def row(self, pair: Pair) -> list[str]:
         """Return the cells of a pair."""
-        ratio = "" if math.isnan(pair.ratio) else about(pair.ratio)
+        ratio = "" if math.isnan(pair.ratio) else grouped(about(pair.ratio))
         difference = "" if math.isnan(pair.difference) else about(pair.difference)
         reference = _joined(pair.with_reference, pair.reference)
         mine = _joined(pair.with_mine, pair.mine)
