@@ -1,5 +1,19 @@
 import { defineConfig } from "vite";
 
+// Properties that only this program reads, never a document, a link, the DOM or a placeholder of a
+// message. They get short names, which is a hundred bytes; whoever writes one as a string takes it out.
+const OURS = [
+  "answers", "canRedo", "canUndo", "channelsIn", "channelsOut", "decimals", "drawn", "editable", "exercise",
+  "expect", "explains", "exponent", "follow", "largest", "layers", "leading", "loaded", "magnitude", "mantissa", "narrow",
+  "network", "numerator", "onDone", "onFollow", "outputChannel", "outputs", "palette", "partials", "picture", "playground", "pointed",
+  "practice", "precision", "preset", "problems", "revision", "rounded", "scales", "shares", "slides",
+  "smallestExponent", "snapshot", "stack", "taps", "trail", "underway", "unread",
+  // Of Preact's class components, of which there are none but its own.
+  "componentDidCatch", "componentDidMount", "componentDidUpdate", "componentWillMount", "componentWillReceiveProps",
+  "componentWillUnmount", "componentWillUpdate", "getChildContext", "getDerivedStateFromError",
+  "forceUpdate", "getDerivedStateFromProps", "getSnapshotBeforeUpdate", "setState", "shouldComponentUpdate", "unmount",
+];
+
 // One module and one style sheet, with stable names, into the Python package. Nothing in them
 // depends on where they were built, so a build can be compared byte for byte.
 export default defineConfig({
@@ -12,7 +26,6 @@ export default defineConfig({
     target: "es2022",
     outDir: "../src/convtrace/page",
     emptyOutDir: false,
-    minify: true,
     cssMinify: true,
     modulePreload: false,
     rolldownOptions: {
@@ -23,6 +36,12 @@ export default defineConfig({
         entryFileNames: "page.js",
         assetFileNames: "page.[ext]",
         codeSplitting: false,
+        minify: {
+          compress: true,
+          mangle: true,
+          codegen: true,
+          mangleProps: { include: new RegExp(`^(${OURS.join("|")})$`) },
+        },
       },
     },
   },

@@ -74,7 +74,7 @@ def test_nan_in_the_input_is_said_where_the_output_has_none() -> None:
 def test_nan_in_the_output_alone_is_a_mismatch_without_a_cause() -> None:
     report = report_of(with_nan(Y), stride=1, padding=0)
     assert (report.verdict, report.causes) == ("mismatch", ())
-    assert "1 of them are NaN or infinite" in texts(report)[0]
+    assert "1 of them is NaN or infinite" in texts(report)[0]
 
 
 @pytest.mark.parametrize("role", ["mine", "x", "weight"])
@@ -196,3 +196,29 @@ def test_what_has_a_verdict_is_judged_in_the_reader_s_language(
         result = CliRunner().invoke(main, [*arguments, "--lang", lang])
         assert result.exit_code == 1, result.output
         assert said in result.output
+
+
+def test_a_callable_may_write_to_what_it_gets() -> None:
+    def in_place(x: torch.Tensor) -> torch.Tensor:
+        x -= 1.0
+        x += 1.0
+        out = F.conv2d(x, kernel)
+        x.zero_()
+        return out
+
+    x, kernel = (part.to(torch.float32) / 8 for part in (WHOLE, KERNEL))
+    before = x.clone()
+    report = report_of(in_place, (x, kernel))
+    assert report.verdict in ("exact", "rounding")
+    assert not any(key == "diff.note.nondeterministic" for key, _ in report.notes)
+    assert torch.equal(x, before)
+
+
+def test_a_setting_that_nobody_gave_is_not_proved_wrong() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 3, 8, 8, generator=draw)
+    kernel = torch.randn(4, 3, 3, 3, generator=draw)
+    cropped = F.conv2d(x, kernel, padding=1)[:, :, :5]
+    report = report_of(cropped, (x, kernel))
+    assert not report.proved
+    assert not any(cause.proved for cause in report.causes)

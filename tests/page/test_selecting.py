@@ -111,3 +111,38 @@ def test_every_number_drawn_has_an_address(view: str, open_page: Open, tmp_path:
     trace = make()
     for address in addresses:
         trace.value(address)
+
+
+def test_outlines_on_maps_lie_around_the_window_and_the_number(
+    open_page: Open, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    trace = ct.trace(nn.Sequential(nn.Conv2d(2, 2, 3)), torch.randn(1, 2, 20, 20))
+    trace.save(tmp_path / "page.html", start="0[0,1,7,4]")
+    page = open_page(tmp_path / "page.html")
+    assert outlined(page, ".plane.input", 20) == (7, 9, 4, 6)
+    assert outlined(page, ".plane.output", 18) == (7, 7, 4, 4)
+    output = page.locator(".plane.output canvas")
+    output.scroll_into_view_if_needed()
+    box = output.bounding_box()
+    assert box
+    output.click(position={"x": box["width"] * 3.5 / 18, "y": box["height"] * 12.5 / 18})
+    expect(page.get_by_role("heading", level=1)).to_contain_text("0[0,1,12,3]")
+    assert outlined(page, ".plane.input", 20) == (12, 14, 3, 5)
+    assert outlined(page, ".plane.output", 18) == (12, 12, 3, 3)
+
+
+def outlined(page: Page, plane: str, size: int) -> tuple[int, ...]:
+    """First and last row, first and last column in the first outline of a map."""
+    map_box = page.locator(f"{plane} canvas").first.bounding_box()
+    box = page.locator(f"{plane} .marks i").first.bounding_box()
+    assert map_box
+    assert box
+    cell = map_box["width"] / size
+    ends: list[int] = []
+    for start, length in (("y", "height"), ("x", "width")):
+        low = (box[start] - map_box[start]) / cell
+        assert low == pytest.approx(round(low), abs=0.1)
+        assert box[length] / cell == pytest.approx(round(box[length] / cell), abs=0.1)
+        ends += [round(low), round(low + box[length] / cell) - 1]
+    return tuple(ends)

@@ -135,7 +135,7 @@ function rowOrder(receipt: ReceiptDocument, order: "share" | "number"): number[]
   if (order === "number") return places;
   const size = (place: number): number => {
     const value = Math.abs(Number(receipt.channelSums[place]));
-    return Number.isNaN(value) ? Infinity : value;
+    return isNaN(value) ? Infinity : value;
   };
   return places.sort((a, b) => size(b) - size(a) || a - b);
 }

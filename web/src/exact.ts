@@ -162,9 +162,9 @@ export function sum(values: Iterable<number>): number {
   let plain = 0;
   for (const value of values) {
     plain += value;
-    if (Number.isFinite(value)) total.add(value);
+    if (isFinite(value)) total.add(value);
   }
-  return Number.isFinite(plain) ? total.rounded() : plain;
+  return isFinite(plain) ? total.rounded() : plain;
 }
 
 /**

@@ -59,7 +59,7 @@ export function changed(now: Snapshot, first: Snapshot): Partial<Snapshot> {
 
 /** The link to what is shown; null where the page has no address of its own, as in a notebook. */
 export function linkOf(state: State): string | null {
-  const { protocol, href } = globalThis.location;
+  const { protocol, href } = location;
   if (!/^(https?|file):$/.test(protocol)) return null;
   return `${href.split("#")[0]}#${linkText(state.snapshot())}`;
 }
@@ -69,14 +69,14 @@ export function keepLink(state: State): () => void {
   const first = state.snapshot();
   let written = "";
   const read = (): void => {
-    const fragment = globalThis.location.hash;
+    const fragment = location.hash;
     if (fragment.slice(1) === written) return;
     const found = readLink(fragment);
     const { lang, theme } = state.snapshot();
     if (found) state.restore({ ...first, lang, theme, ...found });
   };
   read();
-  globalThis.addEventListener("hashchange", read);
+  addEventListener("hashchange", read);
   let timer = 0;
   const write = (): void => {
     const text = linkText(changed(state.snapshot(), first));
@@ -84,8 +84,8 @@ export function keepLink(state: State): () => void {
     if (fragment === written) return;
     written = fragment;
     try {
-      const { pathname, search } = globalThis.location;
-      globalThis.history.replaceState(null, "", written ? `#${written}` : pathname + search);
+      const { pathname, search } = location;
+      history.replaceState(null, "", written ? `#${written}` : pathname + search);
     } catch {
       // A sandboxed frame may not change its address: then there is no link to keep.
     }
@@ -101,7 +101,7 @@ export function keepLink(state: State): () => void {
   return () => {
     stop();
     clearTimeout(timer);
-    globalThis.removeEventListener("hashchange", read);
+    removeEventListener("hashchange", read);
   };
 }
 

@@ -128,7 +128,7 @@ function fill(given: Given, text: string): void {
 }
 
 function numberText(value: number): string {
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  if (!isFinite(value)) return isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
   if (Object.is(value, -0)) return "-0";
   return String(shortest(value, true));
 }
@@ -136,7 +136,7 @@ function numberText(value: number): string {
 function readNumber(text: string): number | null {
   const special: Record<string, number> = { nan: NaN, inf: Infinity, "-inf": -Infinity };
   if (text in special) return special[text]!;
-  return text.trim() && Number.isFinite(Number(text)) ? Number(text) : null;
+  return text.trim() && isFinite(Number(text)) ? Number(text) : null;
 }
 
 /** Base64 of characters that need no escape in a link. */

@@ -8,10 +8,7 @@ export interface Palette {
   positive: [number, number, number];
   negative: [number, number, number];
   absent: [number, number, number];
-  ink: string;
   line: string;
-  window: string;
-  selection: string;
 }
 
 /** Read the colours that hold for an element. */
@@ -29,10 +26,7 @@ export function paletteOf(element: Element): Palette {
     positive: rgb("positive"),
     negative: rgb("negative"),
     absent: rgb("hatch"),
-    ink: text("ink"),
     line: text("line"),
-    window: text("window"),
-    selection: text("ink"),
   };
 }
 
@@ -84,17 +78,6 @@ export function prepare(
   return { palette, values, largest, picture: canvas };
 }
 
-export interface Marks {
-  /** First and last row and column of the window. */
-  window: [number, number, number, number] | null;
-  /** Colour of the window's outline: that of a window, or of a selection. */
-  selected: boolean;
-  /** Cell of the keyboard's cursor. */
-  cursor: [number, number] | null;
-  /** Whether positive numbers have a sign, too. */
-  plus: boolean;
-}
-
 /** CSS pixels of a cell from which on the sign of its number is written into it. */
 const SIGN_CELL = 11;
 
@@ -104,7 +87,8 @@ export function paint(
   painted: Painted,
   view: View,
   size: { width: number; height: number },
-  marks: Marks,
+  /** Whether positive numbers have a sign, too. */
+  plus: boolean,
 ): void {
   const { picture, palette } = painted;
   const [rows, columns] = [picture.height, picture.width];
@@ -114,32 +98,7 @@ export function paint(
   context.strokeStyle = palette.line;
   context.lineWidth = 1;
   context.strokeRect(view.x + 0.5, view.y + 0.5, columns * view.cell - 1, rows * view.cell - 1);
-  if (view.cell >= SIGN_CELL) writeNumbers(context, painted, rows, columns, view, size, marks.plus);
-  const { window, cursor } = marks;
-  if (window && window[1] >= window[0] && window[3] >= window[2]) {
-    outline(context, view, window, marks.selected ? palette.selection : palette.window, palette);
-  }
-  if (cursor) outline(context, view, [cursor[0], cursor[0], cursor[1], cursor[1]], palette.ink, palette);
-}
-
-function outline(
-  context: CanvasRenderingContext2D,
-  view: View,
-  [top, bottom, left, right]: [number, number, number, number],
-  colour: string,
-  palette: Palette,
-): void {
-  const x = view.x + left * view.cell;
-  const y = view.y + top * view.cell;
-  const width = Math.max((right - left + 1) * view.cell, 4);
-  const height = Math.max((bottom - top + 1) * view.cell, 4);
-  // Two lines, so that one of them stands out from whatever lies below.
-  context.lineWidth = 5;
-  context.strokeStyle = `rgb(${palette.ground.join()})`;
-  context.strokeRect(x, y, width, height);
-  context.lineWidth = 2.5;
-  context.strokeStyle = colour;
-  context.strokeRect(x, y, width, height);
+  if (view.cell >= SIGN_CELL) writeNumbers(context, painted, rows, columns, view, size, plus);
 }
 
 function writeNumbers(

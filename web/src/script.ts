@@ -96,7 +96,7 @@ function nested(values: ArrayLike<Num>, shape: readonly number[], at = 0, deep =
 
 /** Write a number for Python, as short as identifies the float32. */
 function python(value: number): string {
-  if (!Number.isFinite(value)) return `float("${Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf"}")`;
+  if (!isFinite(value)) return `float("${isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf"}")`;
   if (Object.is(value, -0)) return "-0.0";
   const text = identify(value, true).text.replace(MINUS, "-");
   return /[.e]/.test(text) ? text : `${text}.0`;
@@ -196,7 +196,7 @@ export function receiptText(receipt: ReceiptDocument, say: Say): string {
     const many = receipt.channels.length > 0;
     for (const row of rows) {
       const label = many ? `${say("page.channel", { n: row.channel })}   ` : "";
-      lines.push(`  ${label}${row.factors.join(" + ").replaceAll("+ −", "− ")} ${row.sign} ${row.sum}`);
+      lines.push(`  ${label}${row.factors.join(" + ").replaceAll("+ −", "− ")} ${row.sign} ${row.sum.replace("≈", "")}`);
     }
     if (left) lines.push(`  ${say("page.code.rest", { count: left, sum: marked(show(rest)) })}`);
     if (receipt.bias !== null) lines.push(`  ${say("page.bias")}   ${marked(show(receipt.bias))}`);
@@ -217,23 +217,23 @@ export function returnedKey({ reporter }: ReceiptDocument): string {
 /** Write a receipt as LaTeX, for amsmath. */
 export function receiptLatex(receipt: ReceiptDocument): string {
   const { lines, left, rest } = linesOf(receipt, " \\cdot ");
-  const tex = (text: string): string => text.replaceAll("−", "-").replaceAll("≈", "\\approx ").replace(/e(-?\d+)/g, " \\cdot 10^{$1}");
+  const tex = (text: string): string => text.replaceAll("−", "-").replaceAll("≈", "").replaceAll("∞", "\\infty ").replace(/e(-?\d+)/g, " \\cdot 10^{$1}");
   const rows = lines.map((row) =>
-    `c = ${row.channel}:\\quad& ${row.factors.map(tex).join(" + ").replaceAll("+ -", "- ")} ${row.sign === "=" ? "=" : "\\approx"} ${tex(row.sum.replace("≈", ""))}`);
+    `c = ${row.channel}:\\quad& ${row.factors.map(tex).join(" + ").replaceAll("+ -", "- ")} ${row.sign === "=" ? "=" : "\\approx"} ${tex(row.sum)}`);
   if (left) rows.push(`\\text{${left} more}:\\quad& ${tex(marked(show(rest)))}`);
   const summands = [...lines.map((row) => row.sum), ...(left ? [marked(show(rest))] : []), ...(receipt.bias === null ? [] : [marked(show(receipt.bias))])];
   const total = show(receipt.exact);
   const sign = total.rounded || summands.some((one) => one.startsWith("≈")) ? "\\approx" : "=";
   const name = `\\text{${receipt.address.replace(/[\\{}_#$%&~^]/g, (one) => (/[\\~^]/.test(one) ? " " : `\\${one}`))}}`;
-  rows.push(`${name} &= ${summands.map((one) => tex(one.replace("≈", ""))).join(" + ").replaceAll("+ -", "- ")} ${sign} ${tex(total.text)}`);
+  rows.push(`${name} &= ${summands.map(tex).join(" + ").replaceAll("+ -", "- ")} ${sign} ${tex(total.text)}`);
   return `% \\usepackage{amsmath}\n\\begin{align*}\n${rows.join(" \\\\\n")}\n\\end{align*}\n`;
 }
 
 /** Write a receipt as the JSON document that Python writes. */
 export function receiptJson(receipt: ReceiptDocument): string {
   const plain = (value: unknown): unknown =>
-    typeof value === "number" && !Number.isFinite(value)
-      ? Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity"
+    typeof value === "number" && !isFinite(value)
+      ? isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity"
       : value;
   return `${JSON.stringify(receipt, (_, value: unknown) => plain(value), 1)}\n`;
 }

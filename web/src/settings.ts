@@ -140,7 +140,7 @@ function rangeProblems(settings: Settings): Problem[] {
     const [low, high] = LIMITS[field];
     const wrong = values.find((value) => !(Number.isInteger(value) && value >= low && value <= high));
     if (wrong === undefined) return;
-    const value = Number.isNaN(wrong) ? "?" : String(wrong).replace("-", "−");
+    const value = isNaN(wrong) ? "?" : String(wrong).replace("-", "−");
     const key = wrong < low ? TOO_SMALL[field] : "range";
     found.push({ key, values: { value, low, high }, layer, field });
   };

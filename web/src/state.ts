@@ -7,7 +7,7 @@ import { packStack, unpackStack } from "./packing";
 import { PlaygroundSource } from "./playground";
 import { type Practice, exerciseOf, practiceText, readPractice } from "./practice";
 import { type Messages, say } from "./say";
-import { NotHere, type Source, isInside } from "./source";
+import { NotHere, type Source, isInside, receiptHere } from "./source";
 import type { Stack } from "./stack";
 
 /** The receipt of the selected number, or why there is none (yet). */
@@ -42,6 +42,8 @@ export interface State {
   readonly order: Signal<Order>;
   readonly from: Signal<number>;
   say(key: string, values?: Readonly<Record<string, unknown>>): string;
+  /** Get the receipt of a number ready that the pointer went down on, unless another side is asked for it. */
+  expect(address: string): void;
   /** Show a number, and forget the way that led here. */
   select(address: string): void;
   /** Go to a number from the present one; the trail leads back. */
@@ -93,6 +95,9 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
   const pointed = signal<string | null>(null);
   const loaded = signal<Loaded>({ status: "waiting", address: page.start });
 
+  /** The receipt that was got ready, and what it was made of. */
+  let ready: (Loaded & { status: "here"; of: string; source: Source }) | null = null;
+
   const go = (address: string, way: readonly string[]): void =>
     batch(() => {
       selected.value = address;
@@ -103,7 +108,7 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
 
   effect(() => {
     const source = shown.value;
-    void source.revision.value;
+    const revision = source.revision.value;
     const address = selected.value;
     if (source instanceof PlaygroundSource) {
       const near = nearest(source.network, address);
@@ -112,6 +117,9 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
     const put = (now: Loaded): void => {
       if (selected.peek() === address) loaded.value = now;
     };
+    const early = ready;
+    ready = null;
+    if (early?.of === address + revision && early.source === source) return put(early);
     try {
       const parsed = parseAddress(address);
       if (!parsed) throw new NotHere("page.missing.address", { address });
@@ -168,6 +176,13 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
     order,
     from,
     say: (key, values) => say(page.messages, language.value, key, values),
+    expect(address) {
+      const source = shown.peek();
+      const at = parseAddress(address);
+      // Who asks nobody answers at once.
+      const receipt = at && !source.lost && (receiptHere(source, at) as ReceiptDocument | null);
+      ready = receipt ? { status: "here", receipt, of: address + source.revision.peek(), source } : null;
+    },
     select: (address) => go(address, []),
     follow(address) {
       if (address === selected.value) return;

@@ -78,6 +78,11 @@ export class CellScale {
     );
   }
 
+  /** Whether one of its numbers is shown rounded. */
+  get rounds(): boolean {
+    return [...this.shown.values()].some(({ rounded }) => rounded);
+  }
+
   /** Characters of the longest text. */
   get longest(): number {
     return Math.max(0, ...[...this.shown.values()].map(({ text }) => text.length));

@@ -9,7 +9,7 @@ export function readTyped(text: string): number | null {
   }
   const [over, under = "1"] = parts as [string, string?];
   const value = Number(over) / Number(under);
-  return Number.isFinite(Math.fround(value)) ? value : null;
+  return isFinite(Math.fround(value)) ? value : null;
 }
 
 /** Read `3`, or `3, 2` for two axes; one number stands for all of them. */

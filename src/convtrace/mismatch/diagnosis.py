@@ -19,7 +19,7 @@ from convtrace.mismatch.judging.elements import Compared, compared
 from convtrace.mismatch.judging.spread import MARGIN
 from convtrace.mismatch.judging.transform import transformed
 from convtrace.mismatch.judging.verdict import judged
-from convtrace.mismatch.naming import named, proves
+from convtrace.mismatch.naming import named, proves, unproved_settings
 from convtrace.mismatch.pattern import pattern
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Cause, Report
@@ -219,7 +219,7 @@ def _again(problem: Problem, arithmetic: Any, linear: Sums) -> Compared:
 
 def _named(problem: Problem, report: Report, found: list[Found], search: Search) -> Report:
     """Put what was found into the report."""
-    names = named(found, search.base)
+    names = unproved_settings(named(found, search.base), problem.found)
     report = names.into(replace(report, verdict="mismatch"))
     explanations = names.explanations
     rounds = [

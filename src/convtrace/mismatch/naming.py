@@ -76,6 +76,30 @@ def named(found: Sequence[Found], base: Setup) -> Named:
     return Named(explanations, tuple(functions), proved, None if one_function else tells)
 
 
+def unproved_settings(names: Named, searched: Sequence[str]) -> Named:
+    """Take back that a setting is proved wrong which nobody gave.
+
+    Args:
+        names: What was found.
+        searched: Names of settings that were searched for, as the shape asks for them.
+    """
+    explained = [cause for causes in names.explanations for cause in causes]
+    if not any(_sets(cause) in searched for cause in explained):
+        return names
+    explanations = tuple(
+        tuple(replace(cause, proved=False) for cause in causes) for causes in names.explanations
+    )
+    return replace(names, explanations=explanations, proved=False)
+
+
+def _sets(cause: Cause) -> str:
+    """Return the setting that a cause says to be another one; "" where it says none."""
+    family, _, kind = cause.id.partition(".")
+    if family == "padding":
+        return family if kind in ("amount", "side", "missing", "axes") else ""
+    return family if family in ("stride", "dilation") else ""
+
+
 def proves(found: Found) -> bool:
     """Whether nothing but this function can have made the output.
 

@@ -163,7 +163,7 @@ def _blocks(wrong: Array) -> Iterator[Note]:
     low, high = places.min(0), places.max(0) + 1
     size = high - low
     share = len(places) / int(np.prod(size))
-    if share > 0.7 and (size < np.array(wrong.shape)).sum() >= 2:
+    if len(places) > 1 and share > 0.7 and (size < np.array(wrong.shape)).sum() >= 2:
         box = ", ".join(f"{a}:{b}" for a, b in zip(low.tolist(), high.tolist(), strict=True))
         yield "diff.pattern.tile", {"box": box, "size": "×".join(map(str, size.tolist()))}
 

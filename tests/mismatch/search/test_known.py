@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 import numpy as np
 
 from convtrace.mismatch.causes import candidates
 from convtrace.mismatch.computing.setup import Setup
 from convtrace.mismatch.computing.stages import Norm
 from convtrace.mismatch.computing.whole import linear_whole
+from convtrace.mismatch.search.judge import Judge
+from convtrace.mismatch.search.search import Search
 
 
 def _setup() -> Setup:
@@ -54,3 +58,15 @@ def test_statistics_of_the_batch_are_those_of_sums_that_are_known() -> None:
                 values.append([plain.sample(places).values, both.sample(places).values])
             assert np.allclose(*values, rtol=1e-9, atol=0)
             assert not np.allclose(*values[0])
+
+
+def test_a_search_that_is_over_keeps_no_memory() -> None:
+    base = _setup()
+    observed = base.but(w_maps=()).sample(tuple(np.zeros(1, dtype=np.int64) for _ in range(4)))
+    values = np.full(base.shape, float(observed.values[0]))
+    wrong = np.ones(base.shape, dtype=np.bool_)
+    search = Search(base, Judge(values, None, 36, "float32"), wrong, 9.0 * wrong, lambda: None)
+    search.singles(candidates(base)[:40])
+    gone = ref(search)
+    del search
+    assert gone() is None

@@ -66,7 +66,6 @@ export function CellEditor({ state, address, value, typed, onDone }: CellEditorP
         }}
       />
       <button
-        type="button"
         class="minus"
         tabIndex={-1}
         aria-label={state.say("page.playground.sign")}

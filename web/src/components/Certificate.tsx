@@ -53,7 +53,7 @@ function compared(receipt: ReceiptDocument, narrow: boolean): [string, string] {
   if (!residual || typeof exact === "string" || typeof reported === "string") {
     return [identify(reported, narrow).text, identify(reported, narrow).text];
   }
-  if (typeof residual === "number" && Number.isFinite(residual)) {
+  if (typeof residual === "number" && isFinite(residual)) {
     const [left, right] = resolve([exact, reported], residual, narrow);
     return [marked(left!), marked(right!)];
   }
@@ -65,8 +65,8 @@ function explained(state: State, receipt: ReceiptDocument, narrow: boolean): str
   const { say } = state;
   const { residual, verdict } = receipt;
   const [bound, typical] = [Number(receipt.bound), Number(receipt.typical)];
-  if (typeof residual !== "number" || !Number.isFinite(residual)) {
-    const finite = Number.isFinite(Number(receipt.reported));
+  if (typeof residual !== "number" || !isFinite(residual)) {
+    const finite = isFinite(Number(receipt.reported));
     return finite && verdict === "mismatch" ? [say("verdict.finite")] : [];
   }
   if (!residual) return [];
@@ -85,7 +85,7 @@ function explained(state: State, receipt: ReceiptDocument, narrow: boolean): str
   if (verdict === "rounding") {
     return [say(size > 10 * typical ? "verdict.large" : "verdict.ordinary", words)];
   }
-  if (verdict === "mismatch" && Number.isFinite(bound)) {
+  if (verdict === "mismatch" && isFinite(bound)) {
     return [say("verdict.ratio", { ...words, ratio: bound ? about(size / bound) : "∞" })];
   }
   return [];

@@ -76,7 +76,7 @@ function Copy({ state, label, text }: CopyProps) {
   };
   return (
     <span class="copy">
-      <button type="button" onClick={() => void copy()} onBlur={() => setSaid("")}>
+      <button onClick={() => void copy()} onBlur={() => setSaid("")}>
         {label}
       </button>
       <span role="status">{said}</span>

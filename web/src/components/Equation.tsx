@@ -6,7 +6,7 @@ import { parseAddress } from "../address";
 import type { ReceiptDocument } from "../document";
 import { type Cell, type Equation as Layout, type Row, equationOf, isPlane, partKey } from "../equation";
 import { litBy } from "../lit";
-import { DIGITS, marked } from "../numbers";
+import { ABOUT, DIGITS, marked } from "../numbers";
 import type { Source } from "../source";
 import type { State } from "../state";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
@@ -60,12 +60,12 @@ export function Equation({ state, receipt, mask }: EquationProps) {
   const { channels, slides, rows } = layout;
   const single = isSingle(layout);
   const map = rows[0]!.input && isPlane(rows[0]!.input) ? `${MAP}px` : undefined;
-  const need = needOf(layout, scales);
+  const [need, sheet] = needOf(layout, scales);
   const heading = (key: string) => <div class="heading">{state.say(`page.heading.${key}`)}</div>;
   return (
     <div
       class={`equation ${single ? "list" : "slides"} ${need > MOST_NEED ? "tall" : "wide"}`}
-      style={{ "--need": need, "--maps": map }}
+      style={{ "--need": need, "--sheet": sheet, "--maps": map }}
     >
       <div class="lines">
         <div class="row headings" aria-hidden="true">
@@ -145,18 +145,24 @@ const MOST_NEED = 96;
 /** Narrowest cell, as the style sheet has it. */
 const CELL = 2.35;
 
-/** Width of an equation in letters' heights: its letters become smaller where there is less room. */
-function needOf({ rows }: Layout, scales: Scales): number {
+/**
+ * Widths in letters' heights, of an equation and of the widest grid in it with its sign: letters
+ * become smaller where there is less room.
+ */
+function needOf({ rows }: Layout, scales: Scales): [need: number, sheet: number] {
   const row = rows[0]!;
   const sheets = [
     [row.input && !isPlane(row.input) ? row.input : row.values, scales.input],
     [row.kernel, scales.kernel],
     [row.products, scales.products],
   ] as const;
-  return sheets.reduce(
-    (sum, [sheet, scale]) => sum + (sheet?.rows[0]?.length ?? 0) * Math.max(CELL, scale.width * DIGIT + EDGES),
-    REST + 1.2 * (scales.sums.width * DIGIT + EDGES),
+  const widths = sheets.map(
+    ([sheet, scale]) => (sheet?.rows[0]?.length ?? 0) * Math.max(CELL, scale.width * DIGIT + EDGES),
   );
+  return [
+    widths.reduce((sum, width) => sum + width, REST + 1.2 * (scales.sums.width * DIGIT + EDGES)),
+    Math.max(...widths) + 2,
+  ];
 }
 
 interface ChannelRowProps {
@@ -195,7 +201,7 @@ function ChannelRow({ state, layout, row, scales, lit, onFollow }: ChannelRowPro
       </div>
       {row.products && (
         <div class="part">
-          <div class="sign">=</div>
+          <div class="sign">{scales.products.rounds ? ABOUT : "="}</div>
           <Grid state={state} lit={lit} role="products" label={named("products")} sheet={row.products} scale={scales.products} />
         </div>
       )}
@@ -259,7 +265,6 @@ function Rest({ state, layout, scales }: { state: State; layout: Layout; scales:
         next={first + rows.length < of ? () => (from.value = first + rows.length) : null}
       >
         <button
-          type="button"
           aria-pressed={order.value === "share"}
           onClick={() => {
             order.value = order.value === "share" ? "number" : "share";
@@ -323,6 +328,7 @@ function Total({ state, layout, scales, asked, children }: TotalProps) {
             tabIndex={0}
             data-address={receipt.address}
             aria-label={total.rounded ? say("page.shown_as", { full: whole, text: marked(total) }) : whole}
+            style={{ "--chars": marked(total).length }}
           >
             {marked(total)}
           </div>

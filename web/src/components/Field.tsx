@@ -56,7 +56,6 @@ export function NumberField(props: NumberFieldProps) {
       <label for={id}>{label}</label>
       <span class="stepper">
         <button
-          type="button"
           tabIndex={-1}
           disabled={disabled || values.every((value) => value <= low)}
           aria-label={state.say("page.playground.less", { label: `${of} ${label}` })}
@@ -88,7 +87,6 @@ export function NumberField(props: NumberFieldProps) {
           }}
         />
         <button
-          type="button"
           tabIndex={-1}
           disabled={disabled || values.every((value) => value >= high)}
           aria-label={state.say("page.playground.more", { label: `${of} ${label}` })}

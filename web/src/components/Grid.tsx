@@ -93,6 +93,11 @@ export function Grid({ state, role, label, sheet, scale, columns, lit, onFollow 
       aria-label={label}
       style={{ "--chars": scale.width, "--columns": rows[0]!.length, "--rows": rows.length }}
       onKeyDown={onKeyDown}
+      onPointerDown={(event) => {
+        const at = place(event);
+        const key = at && rows[at[0]]?.[at[1]]?.key;
+        if (key && onFollow) state.expect(key);
+      }}
       onClick={(event) => {
         const at = place(event);
         const cell = at && rows[at[0]]?.[at[1]];

@@ -9,7 +9,8 @@ const LANGUAGES: readonly [Language, string][] = [
 
 export function Header({ state }: { state: State }) {
   const { say, lang, theme } = state;
-  const dark = theme.value === "dark";
+  // Without a choice of the reader's own, the system decides.
+  const dark = theme.value ? theme.value === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   return (
     <header class="bar">
       <p class="title">{state.page.title}</p>
@@ -18,7 +19,6 @@ export function Header({ state }: { state: State }) {
           {LANGUAGES.map(([code, name]) => (
             <button
               key={code}
-              type="button"
               lang={code}
               aria-pressed={lang.value === code}
               onClick={() => (lang.value = code)}
@@ -28,7 +28,6 @@ export function Header({ state }: { state: State }) {
           ))}
         </div>
         <button
-          type="button"
           class="theme"
           aria-pressed={dark}
           onClick={() => (theme.value = dark ? "light" : "dark")}

@@ -68,7 +68,7 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
     }
     const context = element.getContext("2d")!;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    paint(context, painted.current, view, size, { window: mark, selected: role === "output", cursor: edited?.cell ?? cursor, plus });
+    paint(context, painted.current, view, size, plus);
   };
 
   useLayoutEffect(() => {
@@ -81,8 +81,8 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
     draw();
   }, [tensor, place, arrived, theme, largest]);
 
-  // Everything else is painted in the same frame as the receipt, and not in one of its own.
-  useLayoutEffect(draw, [view, cursor, edited, mark?.join(), size.width, size.height]);
+  // What is seen of them, in the same frame as everything else.
+  useLayoutEffect(draw, [view, size.width, size.height]);
 
   // A system that turns dark does not tell the state; neither does paper, which is always light.
   useEffect(() => {
@@ -122,6 +122,9 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
   };
 
   const here: [number, number] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];
+
+  const shown = edited?.cell ?? cursor;
+  const frame = { width: `${size.width}px`, height: `${size.height}px` };
 
   const onKeyDown = (event: KeyboardEvent): void => {
     const [row, column] = here;
@@ -172,7 +175,7 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
     <div class={`plane ${role}`} role="group" aria-label={label}>
       <canvas
         ref={canvas}
-        style={{ width: `${size.width}px`, height: `${size.height}px` }}
+        style={frame}
         tabIndex={0}
         role="button"
         data-address={addressOf(here)}
@@ -187,8 +190,11 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
           if (view.cell > fit(rows, columns, size).cell || fingers.current.size) {
             canvas.current!.setPointerCapture(event.pointerId);
           }
-          fingers.current.set(event.pointerId, local(event));
+          const at = local(event);
+          const cell = cellAt(view, at, rows, columns);
+          fingers.current.set(event.pointerId, at);
           dragged.current = 0;
+          if (cell && !onFollow) state.expect(addressOf(cell));
         }}
         onPointerMove={onPointerMove}
         onPointerUp={(event) => fingers.current.delete(event.pointerId)}
@@ -207,6 +213,10 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
           zoomBy(Math.exp(-event.deltaY / 300), local(event));
         }}
       />
+      <div class="marks" style={frame}>
+        {mark && outline(view, mark, role === "output" ? "" : "window")}
+        {shown && outline(view, [shown[0], shown[0], shown[1], shown[1]], "")}
+      </div>
       {edited && (
         <MapEditor
           state={state}
@@ -226,14 +236,27 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
         {cursor && nameOf(cursor)}
       </span>
       <div class="zoom">
-        <button type="button" aria-label={say("page.map.in")} onClick={() => zoomBy(1.5)}>
+        <button aria-label={say("page.map.in")} onClick={() => zoomBy(1.5)}>
           +
         </button>
-        <button type="button" aria-label={say("page.map.out")} onClick={() => zoomBy(1 / 1.5)}>
+        <button aria-label={say("page.map.out")} onClick={() => zoomBy(1 / 1.5)}>
           −
         </button>
       </div>
     </div>
+  );
+}
+
+/** An outline around cells. It moves over the map, which need not be painted again. */
+function outline(view: View, [top, bottom, left, right]: NonNullable<Plane["mark"]>, kind: string) {
+  const length = (low: number, high: number): string => `${Math.max((high - low + 1) * view.cell, 4)}px`;
+  if (bottom < top || right < left) return null;
+  const at = [view.x + left * view.cell, view.y + top * view.cell];
+  return (
+    <i
+      class={kind}
+      style={{ width: length(left, right), height: length(top, bottom), transform: `translate(${at.join("px,")}px)` }}
+    />
   );
 }
 

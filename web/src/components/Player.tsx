@@ -39,11 +39,10 @@ export function Player({ state }: { state: State }) {
   };
   return (
     <div class="player" role="group" aria-label={say("page.player.title")} data-keeps-focus onKeyDown={onKeyDown}>
-      <button type="button" disabled={place === 0} onClick={() => go(neighbour(state, -1))}>
+      <button disabled={place === 0} onClick={() => go(neighbour(state, -1))}>
         <span aria-hidden="true">◂</span> {say("page.player.back")}
       </button>
       <button
-        type="button"
         aria-pressed={playing}
         onClick={() => {
           // At the end it begins again.
@@ -53,7 +52,7 @@ export function Player({ state }: { state: State }) {
       >
         <span aria-hidden="true">{playing ? "❚❚" : "▶"}</span> {say(playing ? "page.player.pause" : "page.player.play")}
       </button>
-      <button type="button" disabled={place === count - 1} onClick={() => go(neighbour(state, 1))}>
+      <button disabled={place === count - 1} onClick={() => go(neighbour(state, 1))}>
         {say("page.player.next")} <span aria-hidden="true">▸</span>
       </button>
       <label>

@@ -54,35 +54,34 @@ function Panel({ state, play }: { state: State; play: PlaygroundSource }) {
       <div class="tools">
         <h2>{say("page.playground.title")}</h2>
         <div class="switches">
-          <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
+          <button aria-expanded={open} onClick={() => setOpen(!open)}>
             {say("page.playground.settings")}
           </button>
           {open && (
             <>
-              <button type="button" disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
+              <button disabled={settings.layers.length >= MOST_LAYERS} onClick={() => set(withLayer(settings))}>
                 {say("page.playground.add")}
               </button>
               <button
-                type="button"
                 disabled={settings.layers.length < 2}
                 onClick={() => set({ ...settings, layers: settings.layers.slice(0, -1) })}
               >
                 {say("page.playground.remove")}
               </button>
               {[stack.input, ...stack.weights].some((given) => given.preset === "random") && (
-                <button type="button" onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
+                <button onClick={() => play.put(withSeed(stack, stack.seed + 1))}>
                   {say("page.playground.draw")}
                 </button>
               )}
             </>
           )}
-          <button type="button" disabled={!play.history.canUndo.value && !play.draft.value} onClick={() => play.undo()}>
+          <button disabled={!play.history.canUndo.value && !play.draft.value} onClick={() => play.undo()}>
             {say("page.playground.undo")}
           </button>
-          <button type="button" disabled={!play.history.canRedo.value} onClick={() => play.redo()}>
+          <button disabled={!play.history.canRedo.value} onClick={() => play.redo()}>
             {say("page.playground.redo")}
           </button>
-          <button type="button" onClick={() => state.play(null)}>
+          <button onClick={() => state.play(null)}>
             {say("page.playground.close")}
           </button>
         </div>
@@ -219,7 +218,7 @@ function Layer({ state, play, settings, n, problems, explains, unread, onChange 
           value={layer.bias}
           onChange={(bias) => onChange({ bias }, "bias")}
         />
-        <button type="button" class="more" aria-expanded={more} aria-label={`${name} ${say("page.playground.rare")}`} onClick={() => setMore(!more)}>
+        <button class="more" aria-expanded={more} aria-label={`${name} ${say("page.playground.rare")}`} onClick={() => setMore(!more)}>
           {say("page.playground.rare")}
         </button>
       </div>
@@ -322,7 +321,7 @@ function ImageField({ state, play }: { state: State; play: PlaygroundSource }) {
   };
   return (
     <div class="field-box image">
-      <button type="button" onClick={() => field.current!.click()}>
+      <button onClick={() => field.current!.click()}>
         {say("page.playground.image.choose")}
       </button>
       <input

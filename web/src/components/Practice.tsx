@@ -62,7 +62,7 @@ function Sheets({ state, which }: { state: State; which: Which }) {
               ))}
             </select>
           </label>
-          <button type="button" onClick={() => state.exercise(null)}>
+          <button onClick={() => state.exercise(null)}>
             {say("page.practice.close")}
           </button>
         </div>

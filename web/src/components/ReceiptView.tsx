@@ -83,7 +83,7 @@ function About({ state, receipt }: { state: State; receipt: ReceiptDocument }) {
   const { step } = parseAddress(receipt.address)!;
   const place = placeText(state, network, receipt.address);
   const where = place
-    ? state.say("receipt.where", { place, step })
+    ? state.say("receipt.where", { place, step: isNaN(+step) ? step : `“${step}”` })
     : network.step(step)
       ? state.say("receipt.where_step", { step, kind: receipt.kind })
       : "";
@@ -113,7 +113,7 @@ function leadText({ say }: State, receipt: ReceiptDocument): string {
   const narrow = isNarrow(receipt);
   const parts = summands.map((value) => alone(value, false));
   const total = alone(receipt.exact, narrow);
-  const sign = parts.some((part) => part.rounded) ? ABOUT : sumSign(parts, total);
+  const sign = isFinite(total.value as number) && parts.some((part) => part.rounded) ? ABOUT : sumSign(parts, total);
   const right = parts.map(({ text }, n) => (n && text.startsWith("−") ? ` − ${text.slice(1)}` : `${n ? " + " : ""}${text}`));
   return say(key, { count, equation: `${right.join("")} ${sign} ${total.text}` });
 }

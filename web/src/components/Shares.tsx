@@ -9,7 +9,7 @@ import { channelAxis, planeName } from "../naming";
 import { ABOUT, about, identify, marked, resolve, sumSign } from "../numbers";
 import { upTo } from "../places";
 import { returnedKey } from "../script";
-import { receiptHere } from "../source";
+import { receiptHere, want } from "../source";
 import type { State } from "../state";
 import { Tensor, sizeOf, unravel } from "../tensor";
 import { CellScale, alone, isNarrow, narrowEnough } from "../text";
@@ -71,7 +71,7 @@ function Total({ state, receipt, split }: { state: State; receipt: ReceiptDocume
   const total = sum([split.pixels, split.biases]);
   const parts = [alone(split.pixels, false), alone(split.biases, false)];
   const off = typeof reported === "number" ? reported - total : NaN;
-  const differs = Number.isFinite(off) && off !== 0;
+  const differs = isFinite(off) && off !== 0;
   const [made, returned] = differs
     ? resolve([total, Number(reported)], off, narrow)
     : [alone(total, narrow), alone(reported, narrow)];
@@ -149,6 +149,9 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
   const largest = Math.abs(values[top] ?? 0);
   const pointed = pixelOf(state.pointed.value ?? "");
   const looked = pointed ?? unravel(shape, top);
+  const pixel = network.tensor(name)!.at(looked);
+  // A large network's pixels come when they are asked for.
+  useEffect(() => want(state.source, name, { start: looked, shape: looked.map(() => 1) }), [looked.join()]);
   return (
     <div class="planes">
       {shown.map((channel) => {
@@ -199,7 +202,7 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
         <p class="looked" data-address={addressText(share.name, looked)}>
           {say(pointed ? "page.shares.pointed" : "page.shares.largest", {
             address: addressText(name, looked),
-            value: identify(network.tensor(name)!.at(looked) ?? NaN).text,
+            value: identify(pixel ?? "…").text,
             share: signed(share.at(looked)!),
           })}
         </p>

@@ -1,5 +1,5 @@
 /** The layers from the input on: in each, what the selected number was made of or went into. */
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { addressText, parseAddress } from "../address";
 import { type Field as Found, cone, reach, spanOf } from "../cone";
 import { runsOf } from "../places";
@@ -42,12 +42,17 @@ export function Strip({ state }: { state: State }) {
       );
     }
   }, [selected, state.source]);
+  // Where there is little room, many layers stand in one line; the one that is shown is in sight.
+  const line = useRef<HTMLOListElement>(null);
+  useEffect(() => {
+    line.current!.scrollLeft = line.current!.querySelector<HTMLElement>("[aria-current]")?.offsetLeft! - 150;
+  }, [here]);
   /** The layer under the pointer or the focus: the line below says in words what its picture shows. */
   const [looked, setLooked] = useState<string | null>(null);
   const said = tensors.find(({ name }) => name === looked && name !== here) ?? farthest(tensors, here, spans);
   return (
     <nav class="strip" aria-label={say("page.layers")}>
-      <ol>
+      <ol ref={line} class={gaps.size ? "line" : ""}>
         {shown.map((tensor) => (
           <li key={tensor.name}>
             {gaps.has(tensor) && <span class="gap">{say("page.more", { count: gaps.get(tensor) })}</span>}
@@ -142,7 +147,6 @@ function Layer({ state, tensor, read, made, here, onLook }: LayerProps) {
   };
   return (
     <button
-      type="button"
       class="layer"
       aria-current={here ? "step" : undefined}
       onClick={first}
@@ -152,12 +156,15 @@ function Layer({ state, tensor, read, made, here, onLook }: LayerProps) {
       onBlur={() => onLook(false)}
     >
       <Field tensor={tensor} field={field} kind={read === undefined ? "made" : "read"} />
-      <span class="layer-name">{name}</span>
+      <span class="layer-name">{brief(name)}</span>
       <span class="layer-shape">{size}</span>
       <span class="visually-hidden">{here ? "" : fieldText(state, tensor, read, made)}</span>
     </button>
   );
 }
+
+/** The end of a long path: `…1.conv2`. */
+const brief = (name: string): string => (name.length > 30 ? name.replace(/^.*?\.(?=.{1,24}$)/, "…") : name);
 
 /** Say which part of a tensor the selected number was made of, or went into. */
 function fieldText(state: State, tensor: Tensor, read: Found | undefined, made: Found | undefined): string {

@@ -17,17 +17,17 @@ export function Tools({ state }: { state: State }) {
     <>
       <div class="tools bar-of-tools" role="group" aria-label={say("page.tools.title")}>
         {stack && (
-          <button type="button" aria-expanded={play !== null} onClick={() => state.play(play ? null : stack)}>
+          <button aria-expanded={play !== null} onClick={() => state.play(play ? null : stack)}>
             {say("page.tools.change")}
           </button>
         )}
-        <button type="button" disabled={!canPlay(state)} aria-expanded={player} onClick={() => setPlayer(!player)}>
+        <button disabled={!canPlay(state)} aria-expanded={player} onClick={() => setPlayer(!player)}>
           {say("page.tools.play")}
         </button>
-        <button type="button" aria-expanded={code} onClick={() => setCode(!code)}>
+        <button aria-expanded={code} onClick={() => setCode(!code)}>
           {say("page.tools.code")}
         </button>
-        <button type="button" onClick={() => state.exercise({ level: 1, seed: Math.floor(Math.random() * 1000) })}>
+        <button onClick={() => state.exercise({ level: 1, seed: Math.floor(Math.random() * 1000) })}>
           {say("page.tools.practice")}
         </button>
       </div>

@@ -9,7 +9,7 @@ export function Trail({ state }: { state: State }) {
       <ol>
         {trail.map((address, n) => (
           <li key={n}>
-            <button type="button" onClick={() => state.back(n)}>
+            <button onClick={() => state.back(n)}>
               {address}
             </button>
           </li>

@@ -110,11 +110,12 @@ function draw(old: Drawn, state: State, cell: Cell, look: Look, onEdited: Editin
 const NOTHING: Texts = ["", "", ""];
 
 function write(td: HTMLElement, [before, text, room]: Texts, old: Texts): void {
-  if (before !== old[0] || !text !== !old[1] || room !== old[2]) {
+  if (before !== old[0] || !text !== !old[1] || !room !== !old[2]) {
     td.replaceChildren(...piece(td, "span", before), text, ...piece(td, "i", room));
-  } else if (text !== old[1]) {
-    (td.childNodes[before ? 1 : 0] as Text).data = text;
+    return;
   }
+  if (text !== old[1]) (td.childNodes[before ? 1 : 0] as Text).data = text;
+  if (room !== old[2]) (td.lastChild!.firstChild as Text).data = room;
 }
 
 function piece(td: HTMLElement, name: "span" | "i", text: string): HTMLElement[] {

@@ -254,7 +254,7 @@ def _from_callable(function: Any, data: Given) -> tuple[Any, list[Note]]:
 
     def run() -> Any:
         try:
-            returned = function(*arguments)
+            returned = function(*map(_own_copy, arguments))
         except Exception as error:
             raise ModelError(
                 f"mine raised {type(error).__name__}: {error}\n"
@@ -284,6 +284,13 @@ def _from_callable(function: Any, data: Given) -> tuple[Any, list[Note]]:
         words = {"count": int(differ.sum()), "of": int(one.size), "largest": largest}
         notes.append(("diff.note.nondeterministic", words))
     return first, notes
+
+
+def _own_copy(array: Any) -> Any:
+    """Return an array that a callable may write to, as one does that normalises in place."""
+    if hasattr(array, "detach"):
+        return array.detach().clone()
+    return array.copy(order="K") if isinstance(array, np.ndarray) else array
 
 
 def _numbers(found: Any) -> Any:

@@ -143,7 +143,8 @@ def _causes(report: Report, look: Look) -> list[Part]:
     if report.same and not rounding:
         key = "same" if report.proved else "same_likely"
         said = look.say(f"diff.causes.{key}", count=grouped(report.count))
-        return [("text", said), *(("item", _together(causes, look)) for causes in found)]
+        texts = dict.fromkeys(_together(causes, look) for causes in found)
+        return [("text", said), *(("item", text) for text in texts)]
     functions = dict.fromkeys(report.functions)
     key = "ambiguous_rounding" if rounding else "ambiguous"
     parts: list[Part] = [("text", look.say(f"diff.causes.{key}", count=len(functions)))]
