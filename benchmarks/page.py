@@ -9,7 +9,8 @@ A blank page is a file with one button and a line of text that the button change
   beside each other; one click here, one click there, so that a busy machine slows both. The mouse
   arrives, and the button goes down, well before: what hovering does is over by then. A blank page
   changes one text. Headless Chromium begins a frame as soon as one is needed, so neither page waits
-  for a screen.
+  for a screen. *Bare* is the same for a copy of our view that only replaces its texts
+  (`bare.py`): what is left is our program's.
 - *Editing*: in a playground of two layers, 8 channels and 32×32, from the event that changes a
   number of the first kernel until the frame with both layers computed anew is painted, in
   milliseconds.
@@ -33,6 +34,7 @@ from rich.progress import Progress
 from torch import nn
 
 import convtrace as ct
+from benchmarks.bare import write_bare
 from benchmarks.served import served
 from convtrace.demo import DemoOptions, run_stack
 
@@ -282,6 +284,13 @@ def measure(rounds: int = 7) -> list[Row]:
                 Row(f"click.{name}", statistics.median(taken) / statistics.median(base), 3.0)
             )
             rows.append(Row(f"late.{name}", _late(taken) / _late(base), 4.0))
+            copy = Path(folder) / f"{name}.bare.html"
+            with opened(browser, pages[name]) as page:
+                write_bare(page, selector, copy)
+            base, taken = clicks(browser, blank, copy, selector)
+            rows.append(
+                Row(f"bare.{name}", statistics.median(taken) / statistics.median(base), None)
+            )
             progress.advance(task)
         taken = edits(browser, pages["playground"])
         rows.append(Row("edit", statistics.median(taken), 50.0))

@@ -5,7 +5,7 @@
 The wrong ones are mistakes that people reported (tests/mismatch/wrong*.py cite each). Printed are
 the share of causes that were named, the accusations of right outputs, and the wrong causes that
 were asserted as proved. `--mutate` breaks the checker itself in several ways, one after the other,
-and tells whether these figures notice.
+and tells whether a case notices.
 """
 
 from __future__ import annotations

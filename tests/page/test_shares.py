@@ -135,6 +135,7 @@ def test_every_number_of_the_split_has_an_address(of_digit: Page) -> None:
 
 def bare(page: Page, place: str) -> list[str]:
     """List texts with digits that stand in no element with an address, nor name a channel."""
+    page.wait_for_selector(f"{place} .looked")  # the last line of what is worked out when asked for
     return page.evaluate(
         """place => {
           const root = document.querySelector(place);
