@@ -15,12 +15,22 @@ from playwright.sync_api import Page
 VIEWS = 12
 """Receipts whose texts are shown one after the other."""
 
-# The texts of the view, in the order of the document.
+# The texts of the view, in the order of the document. Texts that stand side by side are one text in
+# the copy, and empty ones are none.
 TEXTS = """() => {
   const view = document.querySelector(".convtrace");
   const walk = document.createTreeWalker(view, NodeFilter.SHOW_TEXT);
   const found = [];
-  while (walk.nextNode()) found.push(walk.currentNode.data);
+  let last = null;
+  while (walk.nextNode()) {
+    const node = walk.currentNode;
+    if (!node.data) continue;
+    let before = node.previousSibling;
+    while (before?.nodeType === Node.TEXT_NODE && !before.data) before = before.previousSibling;
+    if (before && before === last) found[found.length - 1] += node.data;
+    else found.push(node.data);
+    last = node;
+  }
   return found;
 }"""
 
@@ -37,6 +47,7 @@ PROGRAM = """<script>
   const walk = document.createTreeWalker(view, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) all.push(walk.currentNode);
   const nodes = places.map(place => all[place]);
+  if (all.length !== %s) throw new Error("other texts than in the page");
   let shown = 0;
   view.addEventListener("click", () => {
     shown = (shown + 1) %% views.length;
@@ -68,6 +79,6 @@ def write_bare(page: Page, selector: str, file: Path) -> None:
     same = [view for view in views if len(view) == len(views[-1])]
     places = [n for n, texts in enumerate(zip(*same, strict=True)) if len(set(texts)) > 1]
     chosen = [[view[n] for n in places] for view in same]
-    program = PROGRAM % (json.dumps(places), json.dumps(chosen))
+    program = PROGRAM % (json.dumps(places), json.dumps(chosen), len(same[-1]))
     assert len(same) > 1
     file.write_text(page.evaluate(DRAWN).replace("</body>", program), encoding="utf-8")

@@ -1,17 +1,21 @@
 import { defineConfig } from "vite";
 
 // Properties that only this program reads, never a document, a link, the DOM or a placeholder of a
-// message. They get short names, which is a hundred bytes; whoever writes one as a string takes it out.
+// message; nor `unmount`, which the signals write as a string. They get short names, which is a hundred bytes; whoever writes one as a string takes it out.
 const OURS = [
-  "answers", "canRedo", "canUndo", "channelsIn", "channelsOut", "decimals", "drawn", "editable", "exercise",
-  "expect", "explains", "exponent", "follow", "largest", "layers", "leading", "loaded", "magnitude", "mantissa", "narrow",
-  "network", "numerator", "onDone", "onFollow", "outputChannel", "outputs", "palette", "partials", "picture", "playground", "pointed",
-  "practice", "precision", "preset", "problems", "revision", "rounded", "scales", "shares", "slides",
-  "smallestExponent", "snapshot", "stack", "taps", "trail", "underway", "unread",
+  "addProduct", "answers", "axes", "built", "canEdit", "canRedo", "canUndo", "channelsIn", "channelsOut",
+  "decimals", "digits", "documents", "draft", "drawn", "editable", "exercise", "expect", "explained",
+  "explains", "exponent", "follow", "gaps", "given", "hints", "history", "largest", "layers", "layout",
+  "leading", "level", "limits", "loaded", "longest", "magnitude", "mantissa", "narrow", "network",
+  "numerator", "onDone", "onFollow", "onLook", "outputChannel", "outputs", "packed", "palette", "partials",
+  "picture", "playground", "pointed", "practice", "precision", "present", "preset", "problems", "readers",
+  "restore", "revision", "rounded", "rounds", "scale", "scales", "settle", "shares", "sheet", "slides",
+  "smallestExponent", "snapshot", "stack", "stored", "taps", "tapsPresent", "tensors", "texts", "trail",
+  "typed", "underway", "unread", "waiting", "which",
   // Of Preact's class components, of which there are none but its own.
   "componentDidCatch", "componentDidMount", "componentDidUpdate", "componentWillMount", "componentWillReceiveProps",
   "componentWillUnmount", "componentWillUpdate", "getChildContext", "getDerivedStateFromError",
-  "forceUpdate", "getDerivedStateFromProps", "getSnapshotBeforeUpdate", "setState", "shouldComponentUpdate", "unmount",
+  "forceUpdate", "getDerivedStateFromProps", "getSnapshotBeforeUpdate", "setState", "shouldComponentUpdate", "state",
 ];
 
 // One module and one style sheet, with stable names, into the Python package. Nothing in them

@@ -27,7 +27,7 @@ LABELS = """async ([source, text, addresses]) => {
     const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
     const program = await import(url);
     const place = document.createElement("div");
-    const { state, remove } = program.mount(place, JSON.parse(text));
+    const [state, remove] = program.mount(place, JSON.parse(text));
     const found = {};
     for (const address of addresses) {
         state.select(address);
@@ -70,7 +70,7 @@ def assert_said(text: str, reached: Reached | None, shape: tuple[int, ...], verb
     else:
         said = re.search(rf"{verb} .*\[([^\]]*)\]", text)
         assert said, text
-        axes = [_positions(axis) for axis in said[1].split(", ")] if said[1] else []
+        axes = [_positions(axis) for axis in re.findall(r"{.*?}|[^ ,]+", said[1])]
         if len(reached.boxes) == 1:
             assert tuple(axes) == reached.boxes[0], text
         else:
@@ -79,7 +79,7 @@ def assert_said(text: str, reached: Reached | None, shape: tuple[int, ...], verb
 
 
 def _positions(text: str) -> frozenset[int]:
-    runs = [[int(end) for end in run.split("–")] for run in text.split("+")]
+    runs = [[int(end) for end in run.split("–")] for run in text.strip("{}").split(", ")]
     return frozenset(itertools.chain(*(range(ends[0], ends[-1] + 1) for ends in runs)))
 
 

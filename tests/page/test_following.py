@@ -137,7 +137,7 @@ def test_what_was_left_out_is_said(open_page: Open, tmp_path: Path) -> None:
     trace = ct.trace(model, torch.randn(1, 1, 32, 32))
     trace.save(tmp_path / "page.html", budget=40_000)
     page = open_page(tmp_path / "page.html")
-    expect(page.get_by_text("Not all numbers fit into 0.0 MB (0.1 MB in all)")).to_be_visible()
+    expect(page.get_by_text("Not all numbers fit into 0.04 MB")).to_be_visible()
     page.get_by_role("button", name="2 8 × 28 × 28").click()
     expect(page.get_by_text("left out of this file to keep it small")).to_be_visible()
 

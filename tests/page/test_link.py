@@ -14,7 +14,9 @@ from page_reading import numbers
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+import convtrace as ct
 from convtrace.demo import DemoOptions, run_stack
+from convtrace.models.digits import digit, digits
 from convtrace.render.documents.document import receipt_document
 
 Open = Callable[..., Page]
@@ -56,6 +58,20 @@ def test_a_link_holds_language_and_theme(open_page: Open, file: Path) -> None:
     other = open_page(file, fragment=fragment_of(page, "theme=dark"))
     expect(other.get_by_role("button", name="한국어")).to_have_attribute("aria-pressed", "true")
     expect(other.locator(".convtrace")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_link_shows_the_same_rows_of_a_long_sum(open_page: Open, tmp_path: Path) -> None:
+    ct.trace(digits(), digit()).save(tmp_path / "digits.html", start="fc[0,8]")
+    page = open_page(tmp_path / "digits.html")
+    for _ in range(2):
+        page.get_by_role("button", name="Next", exact=True).first.click()
+    rows = page.locator(".row > .name").all_inner_texts()
+    assert "feature 12" in rows
+    again = open_page(tmp_path / "digits.html", fragment=fragment_of(page, "from=12"))
+    assert again.locator(".row > .name").all_inner_texts() == rows
+    # Another number begins with its first rows.
+    again.locator("button.layer", has_text="conv2").click()
+    expect(again.locator(".row > .name").nth(1)).to_have_text("channel 0")
 
 
 def test_a_link_holds_settings_and_edits_of_the_playground(open_page: Open, file: Path) -> None:

@@ -114,7 +114,7 @@ def receipts_of(program: Page, trace: Trace) -> dict[str, Any]:
     found = program.evaluate(
         """([text, steps]) => {
           const place = document.createElement("div");
-          const { state, remove } = window.program.mount(place, JSON.parse(text));
+          const [state, remove] = window.program.mount(place, JSON.parse(text));
           const said = (key, value) => typeof value === "number" && !Number.isFinite(value)
             ? (Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity") : value;
           const found = {};

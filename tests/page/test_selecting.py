@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,26 @@ def test_outlines_on_maps_lie_around_the_window_and_the_number(
     expect(page.get_by_role("heading", level=1)).to_contain_text("0[0,1,12,3]")
     assert outlined(page, ".plane.input", 20) == (12, 14, 3, 5)
     assert outlined(page, ".plane.output", 18) == (12, 12, 3, 3)
+
+
+def test_the_number_under_the_pointer_is_the_one_that_a_click_chooses(
+    open_page: Open, tmp_path: Path
+) -> None:
+    # The pointer moves by parts of a pixel, a click has whole ones: at an edge they may differ.
+    torch.manual_seed(0)
+    ct.trace(nn.Conv2d(1, 1, 3), torch.randn(1, 1, 58, 58)).save(tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    output = page.locator(".plane.output canvas")
+    output.scroll_into_view_if_needed()
+    for n in range(1, 13):
+        box = output.bounding_box()
+        assert box
+        x = math.floor(box["x"] + box["width"] * n / 56) + 0.9
+        page.mouse.move(x, box["y"] + box["height"] * (n + 0.5) / 56)
+        pointed = page.locator(".detail").inner_text().split(" = ")[0]
+        page.mouse.down()
+        page.mouse.up()
+        expect(page.locator("h1 .address")).to_have_text(pointed)
 
 
 def outlined(page: Page, plane: str, size: int) -> tuple[int, ...]:

@@ -116,7 +116,7 @@ def test_channels_that_are_not_shown_are_summed(open_page: Open, tmp_path: Path)
     trace.save(tmp_path / "page.html", start="conv2d[0,0,0,1]")
     page = open_page(tmp_path / "page.html")
     page.get_by_text(TITLE).click()
-    assert page.locator(".shares figure").count() == 4
+    expect(page.locator(".shares figure")).to_have_count(4)
     parts = trace.contributions("conv2d[0,0,0,1]").inputs["input"][0].double()
     order = parts.abs().sum((1, 2)).argsort(descending=True)
     rest = float(parts[order[4:]].sum())

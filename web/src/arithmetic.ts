@@ -257,11 +257,7 @@ function widest(dtypes: readonly string[]): string {
   return known.reduce((best, name) => (order(name) > order(best) ? name : best), known[0] ?? "float64");
 }
 
-function format(name: string): Format {
-  const found = FORMATS[name];
-  if (!found) throw new Error(`no such number format: ${name}`);
-  return found;
-}
+const format = (name: string): Format => FORMATS[name]!;
 
 /** Add numbers of a list of any kind: exactly for whole numbers beyond 2^53, else as float64. */
 export function addUp(values: readonly Num[], sumOf: (numbers: readonly number[]) => number): Num {

@@ -36,19 +36,8 @@ export class EmbeddedSource implements Source {
   }
 }
 
-/** Turn the texts that stand for NaN and infinities into numbers. */
+/** Turn the texts that stand for NaN and infinities into numbers. No address or name is such a text. */
 export function decoded(receipt: ReceiptDocument): ReceiptDocument {
-  return {
-    ...receipt,
-    inputs: receipt.inputs.map(decode),
-    weights: receipt.weights.map(decode),
-    products: receipt.products.map(decode),
-    channelSums: receipt.channelSums.map(decode),
-    bias: receipt.bias === null ? null : decode(receipt.bias),
-    exact: decode(receipt.exact),
-    bound: decode(receipt.bound),
-    typical: decode(receipt.typical),
-    reported: decode(receipt.reported),
-    residual: decode(receipt.residual),
-  };
+  const entries = Object.entries(receipt).map(([key, value]) => [key, Array.isArray(value) ? value.map(decode) : decode(value)]);
+  return Object.fromEntries(entries) as ReceiptDocument;
 }

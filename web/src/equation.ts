@@ -81,7 +81,7 @@ const MOST_ROWS = 9;
 const MOST_COLUMNS = 9;
 /** Rows that are shown at once, however small they are; of more channels, fewer. */
 const MOST_CHANNELS = 6;
-const FEW_CHANNELS = 4;
+const FEW_CHANNELS = 3;
 /** Features of a linear layer stand in rows of so many. */
 const FEATURES = 5;
 
@@ -115,8 +115,8 @@ export function equationOf(network: Network, receipt: ReceiptDocument, choice: C
   const hidden = receipt.products.filter((_, n) => !shown.has(Math.floor(n / each)));
   return {
     receipt,
-    channels: law !== null,
-    slides: law !== null && law.axes.length > 0,
+    channels: /^(conv|lin)/.test(receipt.kind),
+    slides: receipt.kind === "convolution",
     rows: places.map((place) => rowOf(receipt, window, place, cells)),
     of: count,
     rest: places.length < count ? restOf(hidden) : null,

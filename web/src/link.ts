@@ -4,12 +4,14 @@ import { parseAddress } from "./address";
 import type { Snapshot, State } from "./state";
 
 const VERSION = "1";
+/** What there is to choose from. */
+const CHOICES = { lang: ["en", "ko"], theme: ["light", "dark"], order: ["share", "number"] };
 /** Milliseconds without a change before the address is changed: browsers limit how often it may be. */
 const PAUSE = 250;
 
 /** Write a snapshot as a fragment, without `#`. */
 export function linkText(snapshot: Partial<Snapshot>): string {
-  const { selected, trail, lang, theme, order, playground, practice } = snapshot;
+  const { selected, trail, lang, theme, order, from, playground, practice } = snapshot;
   const parts = [
     ["v", VERSION],
     ["at", selected && shortOf(selected)],
@@ -17,6 +19,7 @@ export function linkText(snapshot: Partial<Snapshot>): string {
     ["lang", lang],
     ["theme", theme],
     ["order", order],
+    ["from", from && String(from)],
     ["play", playground],
     ["practice", practice],
   ];
@@ -39,10 +42,11 @@ export function readLink(fragment: string): Partial<Snapshot> | null {
   const [selected] = address(parts.get("at") ?? "");
   if (selected) found.selected = selected;
   found.trail = (parts.get("way") ?? "").split(";").flatMap(address);
-  const [lang, theme, order] = [parts.get("lang"), parts.get("theme"), parts.get("order")];
-  if (lang === "en" || lang === "ko") found.lang = lang;
-  if (theme === "light" || theme === "dark") found.theme = theme;
-  if (order === "share" || order === "number") found.order = order;
+  for (const [name, all] of Object.entries(CHOICES)) {
+    const value = parts.get(name)!;
+    if (all.includes(value)) Object.assign(found, { [name]: value });
+  }
+  if (parts.has("from")) found.from = Number(/^\d+$/.exec(parts.get("from")!));
   if (parts.has("play")) found.playground = parts.get("play")!;
   if (parts.has("practice")) found.practice = parts.get("practice")!;
   return found;
@@ -92,8 +96,8 @@ export function keepLink(state: State): () => void {
   };
   const stop = effect(() => {
     // Whatever a link holds; it is written, which takes longer, only after a pause.
-    const { selected, trail, lang, theme, order, playground, practice } = state;
-    for (const chosen of [selected, trail, lang, theme, order, practice]) void chosen.value;
+    const { selected, trail, lang, theme, order, from, playground, practice } = state;
+    for (const chosen of [selected, trail, lang, theme, order, from, practice]) void chosen.value;
     void playground.value?.stack.value;
     clearTimeout(timer);
     timer = setTimeout(write, PAUSE) as unknown as number;

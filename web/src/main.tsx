@@ -8,15 +8,15 @@ import { EmbeddedSource } from "./embedded";
 import { keepLink } from "./link";
 import { LiveSource, askServer } from "./live";
 import type { Source } from "./source";
-import { type State, createState } from "./state";
-import { type Model, renderWidget } from "./widget";
+import { createState } from "./state";
+import { type Model, type Mounted, renderWidget } from "./widget";
 
 /** Show a document in an element. Returns the state, and what takes the page away again. */
 export function mount(
   el: Element,
   page: PageDocument,
   source: Source = new EmbeddedSource(page),
-): { state: State; remove: () => void } {
+): Mounted {
   const info = {
     title: page.title,
     start: page.start,
@@ -28,7 +28,7 @@ export function mount(
   };
   const state = createState(source, info, page.lang as Language, page.theme as Theme | null);
   draw(<App state={state} />, el);
-  return { state, remove: () => draw(null, el) };
+  return [state, () => draw(null, el)];
 }
 
 const carried = globalThis.document?.getElementById("convtrace-document");
@@ -39,7 +39,7 @@ function begin(carried: Element, place: HTMLElement): void {
   const page = JSON.parse(carried.textContent ?? "") as PageDocument;
   const address = place.dataset["ask"];
   place.replaceChildren();
-  const { state } = mount(place, page, address ? new LiveSource(page, askServer(address), "server") : undefined);
+  const [state] = mount(place, page, address ? new LiveSource(page, askServer(address), "server") : undefined);
   if (place.dataset["playground"] !== undefined) state.play(stackOf(state.source.network));
   keepLink(state);
   performance.mark("convtrace"); // the benchmarks look for it

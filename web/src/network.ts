@@ -1,5 +1,5 @@
 /** A run: steps in the order they ran, tensors by name, and who reads what. */
-import type { ArithmeticDocument, PageDocument, Status, StepDocument } from "./document";
+import type { ArithmeticDocument, PageDocument, Status } from "./document";
 import type { Chain } from "./reading";
 import { Tensor } from "./tensor";
 
@@ -36,7 +36,7 @@ export class Network {
       network.tensors.set(tensor.name, Tensor.from(tensor, boxes[tensor.name]));
     }
     for (const step of trace.steps) {
-      network.add(stepOf(step), Tensor.from(step.output, boxes[step.name]));
+      network.add(step as Step, Tensor.from(step.output, boxes[step.name]));
     }
     for (const { steps, roles, chain } of page.readings) {
       for (const step of steps) network.reads(step, roles, chain);
@@ -75,18 +75,4 @@ export class Network {
     }
     return found;
   }
-}
-
-function stepOf(document: StepDocument): Step {
-  const { name, kind, attributes, operands, module, arithmetic, formats } = document;
-  return {
-    name,
-    kind,
-    status: document.status as Status,
-    attributes,
-    operands,
-    module,
-    arithmetic,
-    formats,
-  };
 }

@@ -8,7 +8,7 @@ import { History } from "./history";
 import { Network, type Step } from "./network";
 import type { Reading } from "./reading";
 import { type Problem, type Settings, padsFirst, problemsOf, shapesOf } from "./settings";
-import { type Source, explain, isInside } from "./source";
+import { type Source, explain, isInside, withoutTerms } from "./source";
 import { type Stack, findGiven, givensOf, lawsOf, readBy, withNumber, withSettings } from "./stack";
 import { Tensor, sizeOf } from "./tensor";
 import { upTo } from "./places";
@@ -221,9 +221,8 @@ function padReceipt(network: Network, { step: name, index }: Address): ReceiptDo
   });
   const value = input.at(from)!;
   return {
-    address: addressText(name, index),
-    kind: "pad",
-    status: "selects",
+    ...withoutTerms(network, output, addressText(name, index), value),
+    status: step.status,
     shape: [1],
     channels: [0],
     inputs: [value],
@@ -232,20 +231,10 @@ function padReceipt(network: Network, { step: name, index }: Address): ReceiptDo
     sources: [addressText(input.name, from)],
     weightAddresses: [null],
     channelSums: [value],
-    bias: null,
-    biasAddress: null,
-    exact: value,
     bound: 0,
     typical: 0,
-    reported: value,
-    residual: 0,
     verdict: "exact",
     arithmetic: ARITHMETIC,
-    reporter: network.reporter,
-    culprits: [],
-    notes: [],
-    format: "convtrace.receipt",
-    version: 1,
   };
 }
 

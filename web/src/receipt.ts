@@ -14,7 +14,7 @@ export class MissingNumbers extends Error {
     readonly tensor: string,
     readonly box: Box,
   ) {
-    super(`the numbers of ${tensor} at ${box.start.join(",")} are not here`);
+    super();
   }
 }
 

@@ -9,7 +9,7 @@ import type { ReadonlySignal } from "@preact/signals";
 import { type Address, addressText } from "./address";
 import type { Field } from "./cone";
 import type { Split } from "./contributions";
-import type { Num, ReceiptDocument } from "./document";
+import type { Note, Num, ReceiptDocument } from "./document";
 import type { Network } from "./network";
 import { MissingNumbers, receiptOf } from "./receipt";
 import type { Box, Tensor } from "./tensor";
@@ -90,12 +90,12 @@ export function explain(
 }
 
 /** The receipt of a number that was given, or that a step without a rule made. */
-function withoutTerms(
+export function withoutTerms(
   network: Network,
   tensor: Tensor,
   address: string,
   value: Num,
-  note: [string, Record<string, unknown>],
+  ...notes: Note[]
 ): ReceiptDocument {
   return {
     address,
@@ -120,7 +120,7 @@ function withoutTerms(
     arithmetic: null,
     reporter: network.reporter,
     culprits: [],
-    notes: [note],
+    notes,
     format: "convtrace.receipt",
     version: 1,
   };

@@ -2,6 +2,7 @@
 import { type ReadonlySignal, type Signal, batch, computed, effect, signal } from "@preact/signals";
 import { addressText, parseAddress } from "./address";
 import type { Language, PageDocument, ReceiptDocument, Theme } from "./document";
+import { laidOut } from "./laid";
 import type { Network } from "./network";
 import { packStack, unpackStack } from "./packing";
 import { PlaygroundSource } from "./playground";
@@ -65,6 +66,7 @@ export interface Snapshot {
   lang: Language;
   theme: Theme | null;
   order: Order;
+  from: number;
   /** The stack of the playground, packed, and which exercise; null where they are closed. */
   playground: string | null;
   practice: string | null;
@@ -180,7 +182,8 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
       const source = shown.peek();
       const at = parseAddress(address);
       // Who asks nobody answers at once.
-      const receipt = at && !source.lost && (receiptHere(source, at) as ReceiptDocument | null);
+      const receipt = at && !source.lost ? (receiptHere(source, at) as ReceiptDocument | null) : null;
+      if (receipt?.products.length) laidOut(source, receipt, order.peek(), 0);
       ready = receipt ? { status: "here", receipt, of: address + source.revision.peek(), source } : null;
     },
     select: (address) => go(address, []),
@@ -203,6 +206,7 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
         lang: language.value,
         theme: chosenTheme.value,
         order: order.value,
+        from: from.value,
         playground: play && packStack(play.stack.value),
         practice: practice.value && practiceText(practice.value),
       };
@@ -219,6 +223,7 @@ export function createState(given: Source, page: PageInfo, lang: Language, theme
         if (selected && (!drawn || isHere(shown.peek().network, selected))) go(selected, snapshot.trail ?? []);
         if (drawn) exercise(drawn);
         if (snapshot.order) order.value = snapshot.order;
+        from.value = snapshot.from ?? 0;
       });
     },
   };

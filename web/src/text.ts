@@ -124,6 +124,14 @@ export function alone(value: Num, narrow: boolean, digits: number | null = DIGIT
   return Scale.of([value], digits, narrow).show(value);
 }
 
+/** One term in full: the addresses and the numbers that are multiplied, and their product. */
+export function termText(state: State, receipt: ReceiptDocument, n: number): string {
+  const { inputs, weights, products, sources, weightAddresses } = receipt;
+  const [left, right] = [inputs, weights].map((values) => identify(values[n]!, isNarrow(receipt)).text);
+  const names = `${sources[n] ?? ""} × ${weightAddresses[n] ?? state.say("page.heading.factor")}`;
+  return `${names}:  ${left} × ${right} = ${identify(products[n]!, false).text}`;
+}
+
 const AXES: Record<number, readonly string[]> = {
   0: [],
   1: ["place"],

@@ -15,7 +15,10 @@ export interface Model {
   off(event: string, callback: (...args: never[]) => void): void;
 }
 
-type Mount = (el: Element, page: PageDocument, source: Source) => { state: State; remove: () => void };
+/** A page that is shown: its state, and what takes it away again. */
+export type Mounted = [state: State, remove: () => void];
+
+type Mount = (el: Element, page: PageDocument, source: Source) => Mounted;
 
 interface Reply {
   id: string;
@@ -63,7 +66,7 @@ export function renderWidget(model: Model, el: Element, mount: Mount): () => voi
   model.on("msg:custom", hear);
   model.on("comm_live_update", lose);
 
-  const { state, remove } = mount(el, page, source);
+  const [state, remove] = mount(el, page, source);
   const follow = (): void => {
     const address = model.get("selected") as string;
     if (address !== state.selected.peek()) state.select(address);

@@ -59,7 +59,7 @@ describe("a packed stack", () => {
 describe("a link", () => {
   const snapshot = {
     selected: "layer1.0.conv1[0,3,1,2]", trail: ["conv2[0,0,0,0]", "relu:2[0,1]"], lang: "ko", theme: "dark",
-    order: "share", playground: packStack(RICH), practice: "2.17",
+    order: "share", from: 12, playground: packStack(RICH), practice: "2.17",
   } as const;
 
   test("holds everything", () => {
@@ -79,8 +79,12 @@ describe("a link", () => {
       expect(readLink(text)).toEqual({ trail: [] });
     });
 
+  test.each(["x", "-1", "1e9", "3.5", ""])("shows the first rows where it says no number of them: %s", (text) => {
+    expect(readLink(`#v=1&from=${text}`)).toEqual({ trail: [], from: 0 });
+  });
+
   test("says only what differs from how the page begins", () => {
-    const first = { ...snapshot, trail: [], playground: null, practice: null };
+    const first = { ...snapshot, trail: [], from: 0, playground: null, practice: null };
     expect(changed(first, first)).toEqual({});
     expect(changed({ ...first, order: "number" }, first)).toEqual({ selected: first.selected, order: "number" });
   });

@@ -42,7 +42,7 @@ function kernel() {
       },
       select: (address: string) => (selected.value = address),
     };
-    return { state: state as unknown as State, remove: () => (shown.removed = true) };
+    return [state as unknown as State, () => (shown.removed = true)];
   });
   return { values, listeners, sent, fire, selected, shown, close };
 }

@@ -241,7 +241,7 @@ def _of_arrays(
     given = {name: options[name] for name in names if options[name] is not None}
     with Progress(say("diff_models.progress_one", lang, count="{count}")) as progress:
         doubted: Any = mine
-        if kind_of_side(mine) == "array":
+        if kind_of_side(mine) in ("array", "weights"):  # which no array is read from; it says so
             doubted = read_array(mine).tensor
         elif kind_of_side(mine) == "onnx":
             doubted = Path(mine)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.memory import empty
+from convtrace.mismatch.computing.setup import Positions, Setup, added
 from convtrace.mismatch.computing.stages import Act, Add
 from convtrace.mismatch.computing.whole import whole
 from convtrace.mismatch.report import Apart
@@ -33,8 +34,9 @@ def apart(base: Setup, explanations: Sequence[Changes]) -> Apart | None:
         The input, the right output, and that of each explanation; None where none was found.
     """
     best: tuple[int, Setup, list[Array], Array, bool] | None = None
+    few = _Few(explanations)
     for setup, own in _inputs(base):
-        if base.weight.size > LARGE and not _tells(setup, explanations, best[0] if best else 1):
+        if base.weight.size > LARGE and not few.tell(setup, best[0] if best else 1):
             continue
         outputs = [_output(setup, changes) for changes in explanations]
         if any(o is None for o in outputs):
@@ -75,20 +77,57 @@ def groups(outputs: Sequence[Array]) -> list[int]:
     return numbers
 
 
-def _tells(setup: Setup, explanations: Sequence[Changes], least: int) -> bool:
-    """Whether a few elements tell more explanations apart; only where nearly all inputs count."""
-    if 2 * np.count_nonzero(setup.x) < setup.x.size:
-        return False
-    rows: list[Array] = []
-    for changes in explanations:
-        changed = applied(setup, changes)
-        if changed is None:
-            return True
-        try:
-            rows.append(changed.sample(anywhere(changed.shape, 6, seed=4)).values)
-        except (IndexError, ValueError):
-            return True
-    return len(set(groups(rows))) > least
+class _Few:
+    """A few elements of small inputs; what explanations leave alone is gathered once for all.
+
+    Args:
+        explanations: What is to be told apart.
+    """
+
+    def __init__(self, explanations: Sequence[Changes]) -> None:
+        self.explanations = explanations
+        self._weight: Array | None = None
+        self._factors: dict[tuple[Any, ...], Array] = {}
+
+    def tell(self, setup: Setup, least: int) -> bool:
+        """Whether they tell more explanations apart; only where nearly all inputs count."""
+        if 2 * np.count_nonzero(setup.x) < setup.x.size:
+            return False
+        if setup.weight is not self._weight:
+            self._weight, self._factors = setup.weight, {}
+        at = anywhere(setup.shape, 6, seed=4)
+        reads: dict[Changes, Array] = {}
+        rows: list[Array] = []
+        for changes in self.explanations:
+            changed = applied(setup, changes)
+            if changed is None or changed.shape != setup.shape:
+                return True
+            try:
+                rows.append(self._values(changed, changes, at, reads))
+            except (IndexError, ValueError):
+                return True
+        return len(set(groups(rows))) > least
+
+    def _values(
+        self, changed: Setup, changes: Changes, at: Positions, reads: dict[Changes, Array]
+    ) -> Array:
+        """Return what changes make of the elements.
+
+        Args:
+            changed: The setup with the changes.
+            changes: What was changed.
+            at: Where the elements are.
+            reads: What taps read with the changes of it that were met already.
+        """
+        if any(change.side in ("y", "xw") for change in changes):
+            return changed.sample(at).values
+        x, w = (tuple(c for c in changes if c.side == side) for side in "xw")
+        if x not in reads:
+            reads[x] = changed.read(at)
+        key = (changed.shape, *w)
+        if key not in self._factors:
+            self._factors[key] = changed.factors(at[1])
+        return changed.finish(added(reads[x], self._factors[key], at, changed)).values
 
 
 def _output(setup: Setup, changes: Changes) -> Array | None:
@@ -104,7 +143,7 @@ def _output(setup: Setup, changes: Changes) -> Array | None:
 def _inputs(base: Setup) -> Iterator[tuple[Setup, bool]]:
     """Yield setups with small inputs; and whether the weights are the layer's own."""
     sizes = _smallest(base)
-    integers = bool((np.rint(base.x) == base.x).all())
+    integers = base.statistics.whole
     margins = (0, 1, 2) if base.weight.size <= LARGE else (2,)
     for more in margins:
         shape = (1, base.channels_in, *(s + more for s in sizes))
@@ -115,7 +154,7 @@ def _inputs(base: Setup) -> Iterator[tuple[Setup, bool]]:
         _with(base, list(_numbers(shape, whole=integers))[-1], base.weight, base.bias),
         True,
     )
-    counted = np.arange(1.0, base.weight.size + 1).reshape(base.weight.shape)
+    counted = _counted(base.weight.shape)
     bias = None if base.bias is None else np.arange(1.0, base.bias.size + 1)
     for more in margins:
         shape = (1, base.channels_in, *(s + more for s in sizes))
@@ -130,6 +169,14 @@ def _inputs(base: Setup) -> Iterator[tuple[Setup, bool]]:
             _with(wider, list(_numbers(shape, whole=integers))[-1], wider.weight, wider.bias),
             False,
         )
+
+
+def _counted(shape: tuple[int, ...]) -> Array:
+    """Return an array of 1, 2, 3, …, in memory that was used before where that is large."""
+    found, row = empty(shape), math.prod(shape[1:])
+    starts = np.arange(0.0, shape[0] * row, row)[:, None]
+    np.add(starts, np.arange(1.0, row + 1), out=found.reshape(shape[0], row))
+    return found
 
 
 def _wider(base: Setup) -> Setup | None:

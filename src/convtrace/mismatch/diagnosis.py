@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from convtrace.mismatch.causes import candidates
 from convtrace.mismatch.causes.activation import leaves_one
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import Whole, linear_whole
-from convtrace.mismatch.judging.elements import Compared, compared
+from convtrace.mismatch.judging.elements import BLOCK, Compared, compared
 from convtrace.mismatch.judging.spread import MARGIN
 from convtrace.mismatch.judging.transform import transformed
 from convtrace.mismatch.judging.verdict import judged
@@ -23,7 +24,7 @@ from convtrace.mismatch.naming import named, proves, unproved_settings
 from convtrace.mismatch.pattern import pattern
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Cause, Report
-from convtrace.mismatch.search.fits import fitted
+from convtrace.mismatch.search.fits import fitted, numbers
 from convtrace.mismatch.search.judge import Judge, is_long
 from convtrace.mismatch.search.precision import (
     arithmetic_of,
@@ -33,8 +34,8 @@ from convtrace.mismatch.search.precision import (
     rounds_everywhere,
 )
 from convtrace.mismatch.search.sample import anywhere
-from convtrace.mismatch.search.search import Found, Search
-from convtrace.mismatch.search.shapes import misshapen, other_settings
+from convtrace.mismatch.search.search import Changes, Found, Search
+from convtrace.mismatch.search.shapes import begun_later, misshapen, other_settings
 
 Array = NDArray[Any]
 
@@ -77,6 +78,8 @@ def _diagnosed(problem: Problem, tick: Callable[[], None]) -> Report:
         settled = other_settings(problem, tick)
         if settled is not None:
             return diagnose(settled, tick)
+        if (begun := begun_later(problem, tick, diagnose)) is not None:
+            return begun
     return explained(problem, report, wrong, found, linear, tick)
 
 
@@ -151,10 +154,12 @@ def explained(
         wrong = badness > 0.5 * badness.max()
     usable = wrong if right.finite else wrong & np.isfinite(problem.observed)
     observed = problem.observed.reshape(-1)
-    same = np.count_nonzero(usable) > 1 and bool((observed == observed[0]).all())
+    same = np.count_nonzero(usable) > 1 and observed[-1] == observed[0]
+    same = same and bool((observed == observed[0]).all())
     if not usable.any():
         return replace(report, pattern=pattern(problem.setup, right, wrong))
-    search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual)
+    most = None if hidden else right.furthest
+    search = Search(problem.setup, judge, wrong, badness, tick, linear, right.residual, most)
     listed = [c for c in candidates(problem.setup, problem.observed) if possible(problem, c)]
     if same:  # one number everywhere: what made it left no trace in it, with few exceptions
         listed = [c for c in listed if leaves_one(c)]
@@ -163,10 +168,13 @@ def explained(
         return replace(report, pattern=pattern(problem.setup, right, wrong))
     few = observed.size <= SMALL and not (len(found) == 1 and proves(found[0]))
     ran = fitting(problem, right) if _is_half(problem) and (few or not found) else None
-    if ran is not None:
+    larger = ran is not None and not few and _larger(problem, right)
+    if ran is not None and not larger:
         return _ran(problem, ran, linear)  # a cause can be found for half-precision rounding
     # A fit can be all that a listed cause is and more, so that it is no rival of one.
-    fits = [] if found else search.verify(search.singles(fitted(search, right)))[:1]
+    fits = [] if found else _fits(search, right)
+    if ran is not None and not (fits and numbers(fits[0].changes[0]) == 1):
+        return _ran(problem, ran, linear)
     if fits and fits[0].changes[0].id in BROAD and not problem.extra.get("shallow"):
         found = search.verify(search.pairs(listed))
     found = found or fits
@@ -180,20 +188,45 @@ def explained(
     found = search.verify(search.pairs(listed))
     if found:
         return _named(problem, report, found, search)
-    lower = None
-    if hidden or not _holds(right, wrong, judge.limit):
-        lower = _in_lower_precision(problem, listed, wrong, badness, tick)
-    if lower is not None:
-        return lower
+    below = list(lower(problem))
+    if below and (hidden or not _holds(right, wrong, judge.limit)):
+        lost = _in_lower_precision(problem, below, listed, tick)
+        if lost is not None:
+            return lost
     if (units := transformed(problem, right, linear)) is not None:
         notes = (*report.notes, ("diff.note.transform", {"units": units}))
         return replace(report, verdict="rounding", notes=notes)
     return replace(report, verdict="mismatch", pattern=pattern(problem.setup, right, wrong))
 
 
+def _fits(search: Search, right: Compared) -> list[Found]:
+    """Return fits that reproduce an output: all of those that do with a single number, or one.
+
+    A fitted number is tried as the simple one that it may stand for, then as it is.
+    """
+    likely = search.singles(fitted(search, right))
+    for count in sorted({numbers(changes[0]) for changes in likely}):
+        forms: dict[str, list[Changes]] = {}
+        for changes in likely:
+            if numbers(changes[0]) == count:
+                forms.setdefault(changes[0].id, []).append(changes)
+        for row in itertools.zip_longest(*forms.values()):
+            found = search.verify(changes for changes in row if changes is not None)
+            if found:
+                return found if count == 1 else found[:1]
+    return []
+
+
 def _is_half(problem: Problem) -> bool:
     assumed = problem.arithmetic
     return assumed is not None and FORMATS[assumed.result].precision < 24
+
+
+def _larger(problem: Problem, right: Compared) -> bool:
+    """Whether numbers of half precision are larger by more than rounding one way makes them."""
+    assert problem.arithmetic is not None
+    above, below = right.along
+    return 0 < below < np.inf and above / below > 2 * FORMATS[problem.arithmetic.result].unit
 
 
 def _ran(problem: Problem, ran: Arithmetic, linear: Sums) -> Report:
@@ -240,18 +273,19 @@ def _named(problem: Problem, report: Report, found: list[Found], search: Search)
 
 def _holds(right: Compared, wrong: Array, limit: float) -> bool:
     """Whether many right elements spread as the arithmetic says, so that no lower one ran."""
-    quotient = right.quotient[~wrong]
-    quotient = quotient[quotient != 0]  # zeros behind a ReLU are right in any arithmetic
-    if quotient.size < max(ENOUGH, wrong.size // 20):
-        return False
-    return float(np.mean(np.abs(quotient) <= 2 * limit)) >= 0.9
+    quotient, wrong = right.quotient.reshape(-1), wrong.reshape(-1)
+    count = near = 0
+    for start in range(0, wrong.size, BLOCK):
+        some = quotient[start : start + BLOCK][~wrong[start : start + BLOCK]]
+        some = some[some != 0]  # zeros behind a ReLU are right in any arithmetic
+        count, near = count + some.size, near + np.count_nonzero(np.abs(some) <= 2 * limit)
+    return count >= max(ENOUGH, wrong.size // 20) and bool(near >= 0.9 * count)
 
 
 def _in_lower_precision(
     problem: Problem,
+    below: list[Arithmetic],
     listed: list[Any],
-    wrong: Array,
-    badness: Array,
     tick: Callable[[], None],
 ) -> Report | None:
     """Look for single causes in an output that was summed in a lower precision as well.
@@ -260,7 +294,7 @@ def _in_lower_precision(
     the pair of it and a cause was tried before. The bound of such an arithmetic alone would hide
     every second mistake that is smaller than it.
     """
-    for ran in lower(problem):
+    for ran in below:
         other = problem.but(arithmetic=ran)
         linear = linear_whole(other.setup)
         sums = Whole(other.setup, linear)

@@ -18,30 +18,39 @@ Array = NDArray[Any]
 
 def pattern(setup: Setup, found: Compared, wrong: Array) -> Pattern:
     """Describe where the wrong elements lie and what their residuals go with."""
+    places, hit = np.flatnonzero(wrong), _hit(wrong)
+    count = len(places)
+    bad, residual = (part.reshape(-1)[places] for part in (found.observed, found.residual))
     findings = [
-        *_share(wrong),
-        *_values(found, wrong),
-        *_channels(wrong),
-        *_samples(wrong),
-        *_borders(setup, wrong),
-        *_phases(setup, wrong),
-        *_blocks(wrong),
-        *_linear(found, wrong),
+        *_share(count, wrong.size),
+        *_values(found, wrong, bad, residual),
+        *_channels(hit[1]),
+        *_samples(hit[0]),
+        *_borders(setup, wrong, hit),
+        *_phases(setup, hit),
+        *_blocks(count, hit),
+        *_linear(found.values.reshape(-1)[places], residual),
     ]
-    return Pattern(tuple(findings), int(wrong.sum()), int(wrong.size))
+    return Pattern(tuple(findings), count, int(wrong.size))
 
 
-def _share(wrong: Array) -> Iterator[Note]:
-    count = int(wrong.sum())
-    if count == wrong.size:
+def _hit(wrong: Array) -> list[Array]:
+    """Return for each axis at which of its places any element is wrong."""
+    columns = wrong.reshape(-1, wrong.shape[-1]).any(0)  # whole rows of memory at a time
+    rows = wrong.any(-1)
+    rest = [tuple(a for a in range(rows.ndim) if a != axis) for axis in range(rows.ndim)]
+    return [*(np.logical_or.reduce(rows, axis=axes) for axes in rest), np.asarray(columns)]
+
+
+def _share(count: int, of: int) -> Iterator[Note]:
+    if count == of:
         yield "diff.pattern.all", {"count": count}
     else:
-        yield "diff.pattern.some", {"count": count, "of": int(wrong.size)}
+        yield "diff.pattern.some", {"count": count, "of": of}
 
 
-def _values(found: Compared, wrong: Array) -> Iterator[Note]:
+def _values(found: Compared, wrong: Array, bad: Array, residual: Array) -> Iterator[Note]:
     """Zeros, one number, NaN, or old numbers where the wrong elements are."""
-    bad = found.observed[wrong]
     if not bad.size:
         return
     nans = int((~np.isfinite(bad)).sum())
@@ -51,19 +60,18 @@ def _values(found: Compared, wrong: Array) -> Iterator[Note]:
         yield "diff.pattern.zeros", {}
     elif bad.size > 1 and (bad == bad[0]).all():
         yield "diff.pattern.constant", {"value": float(bad[0])}
-    residual = found.residual[wrong]
     if bad.size > 1 and np.isfinite(residual).all():
-        spread = float(np.abs(residual - residual[0]).max())
-        most = float(found.bound[wrong].max())
-        if spread <= 2 * most and abs(float(residual[0])) > 4 * most:
-            yield "diff.pattern.offset", {"value": float(residual[0])}
+        spread, first = float(np.abs(residual - residual[0]).max()), abs(float(residual[0]))
+        if 2 * spread < first:  # or no bound can be wider than the one and far from the other
+            most = float(found.bound[wrong].max())
+            if spread <= 2 * most and first > 4 * most:
+                yield "diff.pattern.offset", {"value": float(residual[0])}
 
 
-def _channels(wrong: Array) -> Iterator[Note]:
-    count = wrong.shape[1]
+def _channels(hit: Array) -> Iterator[Note]:
+    count = len(hit)
     if count < 2:
         return
-    hit = np.moveaxis(wrong, 1, 0).reshape(count, -1).any(1)
     bad = np.flatnonzero(hit)
     if 0 < len(bad) < count:
         words = {"channels": _ranges(bad), "count": len(bad), "of": count}
@@ -76,16 +84,16 @@ def _channels(wrong: Array) -> Iterator[Note]:
                     break
 
 
-def _samples(wrong: Array) -> Iterator[Note]:
-    count = wrong.shape[0]
+def _samples(hit: Array) -> Iterator[Note]:
+    count = len(hit)
     if count < 2:
         return
-    bad = np.flatnonzero(wrong.reshape(count, -1).any(1))
+    bad = np.flatnonzero(hit)
     if 0 < len(bad) < count:
         yield "diff.pattern.samples", {"samples": _ranges(bad), "count": len(bad), "of": count}
 
 
-def _borders(setup: Setup, wrong: Array) -> Iterator[Note]:
+def _borders(setup: Setup, wrong: Array, hit: list[Array]) -> Iterator[Note]:
     """The first or last rows or columns only."""
     names = axis_names(setup.axes)
     inner = np.ones(wrong.shape, dtype=np.bool_)
@@ -105,8 +113,7 @@ def _borders(setup: Setup, wrong: Array) -> Iterator[Note]:
         size = wrong.shape[axis + 2]
         if size < 2:
             continue
-        along = np.moveaxis(wrong, axis + 2, 0).reshape(size, -1).any(1)
-        bad = np.flatnonzero(along)
+        bad = np.flatnonzero(hit[axis + 2])
         if not 0 < len(bad) < size:
             continue
         words = {"axis": name, "places": _ranges(bad), "count": len(bad), "of": size}
@@ -139,40 +146,40 @@ def _reach(setup: Setup, axis: int) -> tuple[int, int]:
     return int((first < 0).sum()), int((last >= n).sum())
 
 
-def _phases(setup: Setup, wrong: Array) -> Iterator[Note]:
+def _phases(setup: Setup, hit: list[Array]) -> Iterator[Note]:
     """Every second, third, … row or column only."""
     for axis, name in enumerate(axis_names(setup.axes)):
-        size = wrong.shape[axis + 2]
-        along = np.asarray(np.moveaxis(wrong, axis + 2, 0).reshape(size, -1).any(1))
+        along = hit[axis + 2]
+        size = len(along)
         for period in sorted({2, 3, 4, 8, setup.stride[axis]}):
             if period < 2 or size < 2 * period:
                 continue
             phases = [bool(along[p::period].any()) for p in range(period)]
             full = all(along[p::period].all() for p in range(period) if phases[p])
             if any(phases) and not all(phases) and full:
-                hit = ", ".join(str(p) for p in range(period) if phases[p])
-                yield "diff.pattern.phase", {"axis": name, "period": period, "phases": hit}
+                places = ", ".join(str(p) for p in range(period) if phases[p])
+                yield "diff.pattern.phase", {"axis": name, "period": period, "phases": places}
                 break
 
 
-def _blocks(wrong: Array) -> Iterator[Note]:
+def _blocks(count: int, hit: list[Array]) -> Iterator[Note]:
     """One box that holds all wrong elements and little else: a tile."""
-    if wrong.all() or not wrong.any():
+    if count < 2:
         return
-    places = np.argwhere(wrong)
-    low, high = places.min(0), places.max(0) + 1
+    ends = np.array([np.flatnonzero(row)[[0, -1]] for row in hit])
+    low, high = ends[:, 0], ends[:, 1] + 1
     size = high - low
-    share = len(places) / int(np.prod(size))
-    if len(places) > 1 and share > 0.7 and (size < np.array(wrong.shape)).sum() >= 2:
+    share = count / int(np.prod(size))
+    if share > 0.7 and (size < np.array([len(row) for row in hit])).sum() >= 2:
         box = ", ".join(f"{a}:{b}" for a, b in zip(low.tolist(), high.tolist(), strict=True))
         yield "diff.pattern.tile", {"box": box, "size": "×".join(map(str, size.tolist()))}
 
 
-def _linear(found: Compared, wrong: Array) -> Iterator[Note]:
+def _linear(values: Array, residual: Array) -> Iterator[Note]:
     """Residuals that go with the right value."""
-    values, residual = found.values[wrong], found.residual[wrong]
     usable = np.isfinite(values) & np.isfinite(residual)
-    values, residual = values[usable], residual[usable]
+    if not usable.all():
+        values, residual = values[usable], residual[usable]
     if len(values) < 8 or not values.std() or not residual.std():
         return
     together = float(np.corrcoef(values, residual)[0, 1])

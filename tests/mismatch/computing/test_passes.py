@@ -46,6 +46,33 @@ def test_an_operand_keeps_its_signs_after_it_was_asked_for_without_them() -> Non
     assert signed.shape == array.shape
 
 
+def test_numbers_that_were_given_in_float32_are_read_and_left_as_they_are() -> None:
+    stored = np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)
+    kept = stored.copy()
+    one = Operand(stored.astype(np.float64), stored)
+    expected = Operand(stored.astype(np.float64))
+    order = np.array([3, 3, 0, 5])
+    for absolute in (True, False, True):
+        for narrow in (True, False):
+            pairs = [(one, expected), (one.part(2, 1), expected.part(2, 1))]
+            pairs.append(tuple(o.channels(order, narrow=narrow) for o in (one, expected)))
+            for mine, other in pairs:
+                found, right = (o.tensor(absolute=absolute, narrow=narrow) for o in (mine, other))
+                assert found.dtype == right.dtype
+                assert torch.equal(found, right)
+    assert np.array_equal(stored, kept)
+    assert one.tensor(absolute=False, narrow=True).data_ptr() == stored.ctypes.data
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, 1e20])
+def test_numbers_that_were_given_in_float32_but_leave_its_range_are_added_in_float64(
+    odd: float,
+) -> None:
+    stored = np.array([[1.0, odd]], dtype=np.float32)
+    found = Operand(stored.astype(np.float64), stored).tensor(absolute=False, narrow=True)
+    assert found.dtype == torch.float64
+
+
 @pytest.mark.parametrize("scale", [1e-20, 1e20, 1e-60, 1e200])
 def test_numbers_beyond_the_range_of_float32_stay_in_float64(scale: float) -> None:
     found = Operand(np.array([scale, -2 * scale])).tensor(absolute=True, narrow=True)

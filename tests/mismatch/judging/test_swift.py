@@ -9,7 +9,7 @@ import pytest
 
 from convtrace.arithmetic import plain
 from convtrace.mismatch.computing.setup import Setup
-from convtrace.mismatch.computing.stages import Act, Add, Stage
+from convtrace.mismatch.computing.stages import Act, Add, Affine, Norm, Stage
 from convtrace.mismatch.computing.whole import Whole, linear_whole
 from convtrace.mismatch.judging import elements
 from convtrace.mismatch.judging.elements import Compared, compared
@@ -27,6 +27,15 @@ def _bias() -> Add:
     return Add(np.random.default_rng(1).normal(size=5))
 
 
+def _norm() -> Norm:
+    gamma, beta, mean, var = np.random.default_rng(2).normal(size=(4, 5))
+    return Norm(gamma, beta, mean, var**2)
+
+
+def _affine(*, one: bool = False) -> Affine:
+    return Affine(*np.random.default_rng(3).normal(size=(2, 1 if one else 5)))
+
+
 def _both(
     monkeypatch: pytest.MonkeyPatch, sums: Whole, observed: Any, **more: Any
 ) -> tuple[Compared, Compared]:
@@ -41,7 +50,9 @@ def _both(
 
 
 @pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("stages", [(), (_bias(),)])
+@pytest.mark.parametrize(
+    "stages", [(), (_bias(),), (_bias(), _norm()), (_affine(), _bias()), (_affine(one=True),)]
+)
 def test_a_swift_look_says_what_the_usual_one_says(
     monkeypatch: pytest.MonkeyPatch, stages: tuple[Stage, ...], keep: bool
 ) -> None:
@@ -59,11 +70,12 @@ def test_a_swift_look_says_what_the_usual_one_says(
     assert swift.inside.sum() == observed.size - 1
 
 
-@pytest.mark.parametrize("off", [0.0, 1e-4, 1e-2, np.nan, np.inf])
+@pytest.mark.parametrize("off", [0.0, 1e-3, 1e-1, np.nan, np.inf])
+@pytest.mark.parametrize("stages", [(_bias(),), (_bias(), _norm()), (_affine(one=True),)])
 def test_a_candidate_is_accepted_by_either_look(
-    monkeypatch: pytest.MonkeyPatch, off: float
+    monkeypatch: pytest.MonkeyPatch, stages: tuple[Stage, ...], off: float
 ) -> None:
-    sums = _layer(_bias())
+    sums = _layer(*stages)
     observed = sums.sums.values.astype(np.float32).astype(np.float64)
     observed[1, 4, 11, 10] += off
     swift, usual = _both(monkeypatch, sums, observed, most=8.0, strict=True)

@@ -88,6 +88,21 @@ def test_what_lies_beyond_the_bound_of_direct_sums_is_said() -> None:
     assert "Winograd" in report.text("ko")
 
 
+@pytest.mark.parametrize("channels", [3, 32, 128])
+@pytest.mark.parametrize("wide", [False, True], ids=["few numbers", "of many sizes"])
+def test_an_input_that_is_full_in_some_places_only_is_told_by_what_its_tiles_hold(
+    channels: int, wide: bool
+) -> None:
+    draw = np.random.default_rng(channels)
+    x = draw.normal(size=(1, channels, 24, 24))
+    x = x * np.exp(2 * draw.normal(size=x.shape)) if wide else np.maximum(x - 1.3, 0)
+    weight = draw.normal(size=(8, channels, 3, 3)) * (draw.uniform(size=(8, channels, 3, 3)) < 0.25)
+    x, weight = x.astype(np.float32), weight.astype(np.float32)
+    report = report_of(winograd(x, weight), (x, weight))
+    assert report.verdict == "rounding"
+    assert not report.causes
+
+
 @pytest.mark.parametrize("channels", [1, 8, 64])
 def test_a_small_mistake_is_no_transform(channels: int) -> None:
     x, weight = layer(channels)

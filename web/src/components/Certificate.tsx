@@ -3,7 +3,7 @@ import type { ReceiptDocument } from "../document";
 import { about, identify, marked, resolve, show } from "../numbers";
 import { returnedKey } from "../script";
 import type { State } from "../state";
-import { isNarrow } from "../text";
+import { isNarrow, termText } from "../text";
 
 export function Certificate({ state, receipt }: { state: State; receipt: ReceiptDocument }) {
   const { say } = state;
@@ -30,7 +30,7 @@ export function Certificate({ state, receipt }: { state: State; receipt: Receipt
         {!nothing && <strong>{say(`verdict.${verdict}`)}</strong>}
       </p>
       {verdict === "mismatch" && <p class="loud">{say("verdict.loud")}</p>}
-      <Notes notes={[...sentences, ...notes]} />
+      <Notes notes={[...sentences, ...culpritsOf(state, receipt), ...notes]} />
     </div>
   );
 }
@@ -89,6 +89,23 @@ function explained(state: State, receipt: ReceiptDocument, narrow: boolean): str
     return [say("verdict.ratio", { ...words, ratio: bound ? about(size / bound) : "∞" })];
   }
   return [];
+}
+
+/** Terms with NaN or infinity that are named. */
+const MOST_CULPRITS = 8;
+
+/** Where NaN or infinity came in. */
+function culpritsOf(state: State, receipt: ReceiptDocument): string[] {
+  const { say } = state;
+  const { culprits, sources, weights, weightAddresses } = receipt;
+  if (!culprits.length) return [];
+  const named = culprits.slice(0, MOST_CULPRITS).map((n) => {
+    if (sources[n]) return termText(state, receipt, n);
+    const own = identify(weights[n]!).text;
+    return say("verdict.culprit.padding", { address: weightAddresses[n], own, product: `0 × ${own} = NaN` });
+  });
+  const more = culprits.length - MOST_CULPRITS;
+  return [say("verdict.culprits"), ...named, ...(more > 0 ? [say("verdict.culprit.more", { count: more })] : [])];
 }
 
 /** The format of the result, from `float16 × float16, float32 sums, float16 result`. */

@@ -64,7 +64,7 @@ function Copy({ state, label, text }: CopyProps) {
     const found = text()!;
     try {
       // Frames, as of notebooks, are seldom allowed to; and the browser complains of the attempt.
-      if (globalThis.self !== globalThis.top) throw new Error("in a frame");
+      if (globalThis.self !== globalThis.top) throw null;
       await navigator.clipboard.writeText(found);
       setSaid(state.say("page.code.copied"));
       setShown(null);

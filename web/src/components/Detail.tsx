@@ -7,7 +7,7 @@ import { parseAddress } from "../address";
 import { identify } from "../numbers";
 import { receiptHere } from "../source";
 import type { State } from "../state";
-import { isNarrow } from "../text";
+import { isNarrow, termText } from "../text";
 
 export function Detail({ state }: { state: State }) {
   const text = detailText(state);
@@ -39,10 +39,8 @@ function partText(state: State, receipt: ReceiptDocument, part: string): string 
   const text = (value: Parameters<typeof identify>[0], narrowly = narrow) => identify(value, narrowly).text;
   switch (match[1]) {
     case "product":
-    case "factor": {
-      const left = `${text(receipt.inputs[n]!)} × ${text(receipt.weights[n]!)} = ${text(receipt.products[n]!, false)}`;
-      return `${receipt.sources[n] ?? ""} × ${receipt.weightAddresses[n] ?? state.say("page.heading.factor")}:  ${left}`;
-    }
+    case "factor":
+      return termText(state, receipt, n);
     case "channel":
       return `${state.say("page.part.channel")} = ${text(receipt.channelSums[place[0]!]!, false)}`;
     case "bias":

@@ -1,23 +1,20 @@
 /** A receipt as an equation: a channel reads from left to right, the sum from top to bottom. */
 import { computed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useMemo, useRef } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { parseAddress } from "../address";
 import type { ReceiptDocument } from "../document";
-import { type Cell, type Equation as Layout, type Row, equationOf, isPlane, partKey } from "../equation";
+import { type Cell, type Equation as Layout, type Row, isPlane, partKey } from "../equation";
+import { type Scales, laidOut } from "../laid";
 import { litBy } from "../lit";
-import { ABOUT, DIGITS, marked } from "../numbers";
-import type { Source } from "../source";
+import { ABOUT, marked } from "../numbers";
 import type { State } from "../state";
-import { CellScale, alone, isNarrow, narrowEnough } from "../text";
+import { type CellScale, alone, isNarrow } from "../text";
 import { Certificate } from "./Certificate";
 import { EditableSum } from "./EditableSum";
 import { Grid } from "./Grid";
 import { Pager } from "./Pager";
 import { PlaneMap } from "./PlaneMap";
-
-/** Cells that a view may draw: with rows, headings and the rest it stays below 1,500 elements. */
-const MOST_CELLS = 900;
 
 export interface EquationProps {
   state: State;
@@ -36,21 +33,9 @@ export function Equation({ state, receipt, mask }: EquationProps) {
   const { source } = state;
   const revision = source.revision.value;
   const [order, from] = mask ? (["number", 0] as const) : [state.order.value, state.from.value];
-  const kept = useRef<{ of: string; source: Source; scales: Scales } | null>(null);
-  // Pointing at a number lights others up; nothing has to be laid out anew for that.
-  const { whole, scales } = useMemo(() => {
-    const narrow = narrowEnough(isNarrow(receipt));
-    const layout = equationOf(source.network, receipt, { order, from, cells: MOST_CELLS, narrow });
-    const scales = scalesOf(layout);
-    // From one number of a step to the next, nothing moves: columns become wider only.
-    const of = parseAddress(receipt.address)!.step;
-    if (kept.current?.of === of && kept.current.source === source) {
-      for (const name of Object.keys(scales) as (keyof Scales)[]) scales[name].keep(kept.current.scales[name]);
-    }
-    kept.current = { of, source, scales };
-    return { whole: layout, scales };
-  }, [source, receipt, revision, order, from]);
+  const { layout: whole, scales } = laidOut(source, receipt, order, from);
   const layout = mask ? mask.hide(whole) : whole;
+  // Pointing at a number lights others up; nothing has to be laid out anew for that.
   const lit = useMemo(() => computed(() => litBy(source.network, receipt, state.pointed.value)), [source, receipt, revision]);
   const onFollow = mask
     ? undefined
@@ -61,40 +46,42 @@ export function Equation({ state, receipt, mask }: EquationProps) {
   const single = isSingle(layout);
   const map = rows[0]!.input && isPlane(rows[0]!.input) ? `${MAP}px` : undefined;
   const [need, sheet] = needOf(layout, scales);
-  const heading = (key: string) => <div class="heading">{state.say(`page.heading.${key}`)}</div>;
+  const adds = !mask || mask.total;
+  const heading = (key: string | null) => <div class="heading">{key && state.say(`page.heading.${key}`)}</div>;
+  const products = rows[0]!.products && (single ? "product" : "products");
+  const heads = [channels ? "kernel" : "factor", products, ...(single ? [] : ["sum"])];
   return (
     <div
       class={`equation ${single ? "list" : "slides"} ${need > MOST_NEED ? "tall" : "wide"}`}
       style={{ "--need": need, "--sheet": sheet, "--maps": map }}
     >
-      <div class="lines">
-        <div class="row headings" aria-hidden="true">
-          <div class="name" />
-          <div class="from">{heading(slides ? "channel" : "input")}</div>
-          <div class="sign" />
-          {heading(channels ? "kernel" : "factor")}
-          <div class="sign" />
-          {rows[0]!.products ? heading(single ? "product" : "products") : <div />}
-          {!single && (
-            <>
-              <div class="sign" />
-              {heading("sum")}
-            </>
-          )}
+      <div class="sums">
+        <div class="lines">
+          <div class="row headings" aria-hidden="true">
+            <div class="name" />
+            <div class="from">{heading(slides ? "channel" : "input")}</div>
+            {heads.map((key) => (
+              <>
+                <div class="sign" />
+                {heading(key)}
+              </>
+            ))}
+          </div>
+          {rows.map((row) => (
+            <ChannelRow
+              key={row.place}
+              state={state}
+              layout={layout}
+              row={row}
+              scales={scales}
+              lit={lit.value}
+              onFollow={onFollow}
+            />
+          ))}
+          <Rest state={state} layout={layout} scales={scales} />
+          {adds && <Bias state={state} layout={layout} scales={scales} />}
         </div>
-        {rows.map((row) => (
-          <ChannelRow
-            key={row.place}
-            state={state}
-            layout={layout}
-            row={row}
-            scales={scales}
-            lit={lit.value}
-            onFollow={onFollow}
-          />
-        ))}
-        <Rest state={state} layout={layout} scales={scales} />
-        {(!mask || mask.total) && (
+        {adds && (
           <Total state={state} layout={layout} scales={scales} asked={mask !== undefined}>
             {!mask && <Certificate state={state} receipt={receipt} />}
           </Total>
@@ -110,33 +97,6 @@ const MAP = 112;
 
 /** Whether every row is one product, so that it is its own sum. */
 const isSingle = ({ rows }: Layout): boolean => rows[0]!.kernel.rows.flat().length === 1;
-
-interface Scales {
-  input: CellScale;
-  kernel: CellScale;
-  products: CellScale;
-  sums: CellScale;
-  bias: CellScale;
-  output: CellScale;
-}
-
-function scalesOf({ rows, receipt, rest, output }: Layout): Scales {
-  const narrow = isNarrow(receipt);
-  const of = (cells: (Cell["value"])[], narrowly = narrow) => new CellScale(cells, narrowly);
-  // With as many digits as the total, so that they can be added up.
-  const bias = new CellScale([receipt.bias], narrow, DIGITS);
-  const sums = new CellScale([...rows.map((row) => row.sum.value), rest], false, DIGITS, bias.right);
-  const values = (sheet: Row["input"] | Row["values"]) =>
-    sheet && !isPlane(sheet) ? sheet.rows.flat().map((cell) => cell.value) : [];
-  return {
-    input: of(rows.flatMap((row) => [...values(row.input), ...values(row.values)])),
-    kernel: of(rows.flatMap((row) => values(row.kernel))),
-    products: of(rows.flatMap((row) => values(row.products)), false),
-    sums,
-    bias: new CellScale([receipt.bias], narrow, DIGITS, sums.right),
-    output: of(values(output)),
-  };
-}
 
 /** Widths in letters' heights: of a digit, of the edges of a cell, and of names and signs together. */
 const [DIGIT, EDGES, REST] = [0.64, 0.95, 10];
@@ -285,6 +245,25 @@ function Rest({ state, layout, scales }: { state: State; layout: Layout; scales:
   );
 }
 
+function Bias({ state, layout, scales }: { state: State; layout: Layout; scales: Scales }) {
+  const { receipt } = layout;
+  const { say } = state;
+  if (receipt.bias === null && !layout.channels) return null;
+  return (
+    <div class="row bias">
+      <div class="label">{say(receipt.bias === null ? "page.no_bias" : "page.bias")}</div>
+      {receipt.bias !== null && (
+        <Sum
+          state={state}
+          cell={{ key: receipt.biasAddress ?? partKey(receipt.address, "bias"), value: receipt.bias }}
+          scale={scales.bias}
+          name={receipt.biasAddress ?? say("page.bias")}
+        />
+      )}
+    </div>
+  );
+}
+
 interface TotalProps {
   state: State;
   layout: Layout;
@@ -294,47 +273,32 @@ interface TotalProps {
   children: ComponentChildren;
 }
 
-/** Bias, line, total, and what the receipt says of it. */
+/** Line, total, and what the receipt says of it. */
 function Total({ state, layout, scales, asked, children }: TotalProps) {
   const { receipt } = layout;
   const { say } = state;
   const total = alone(receipt.reported, isNarrow(receipt));
   const whole = `${receipt.address} = ${scales.output.full(receipt.reported)}`;
   return (
-    <>
-      {(receipt.bias !== null || layout.channels) && (
-        <div class="row bias">
-          <div class="label">{say(receipt.bias === null ? "page.no_bias" : "page.bias")}</div>
-          {receipt.bias !== null && (
-            <Sum
-              state={state}
-              cell={{ key: receipt.biasAddress ?? partKey(receipt.address, "bias"), value: receipt.bias }}
-              scale={scales.bias}
-              name={receipt.biasAddress ?? say("page.bias")}
-            />
-          )}
+    <div class="row total">
+      <div class="says">{children}</div>
+      {asked ? (
+        <div class="result" role="note" aria-label={say("page.part.hidden")}>
+          ?
+        </div>
+      ) : (
+        <div
+          class={`result${total.rounded ? " rounded" : ""}`}
+          role="note"
+          tabIndex={0}
+          data-address={receipt.address}
+          aria-label={total.rounded ? say("page.shown_as", { full: whole, text: marked(total) }) : whole}
+          style={{ "--chars": marked(total).length }}
+        >
+          {marked(total)}
         </div>
       )}
-      <div class="row total">
-        <div class="says">{children}</div>
-        {asked ? (
-          <div class="result" role="note" aria-label={say("page.part.hidden")}>
-            ?
-          </div>
-        ) : (
-          <div
-            class={`result${total.rounded ? " rounded" : ""}`}
-            role="note"
-            tabIndex={0}
-            data-address={receipt.address}
-            aria-label={total.rounded ? say("page.shown_as", { full: whole, text: marked(total) }) : whole}
-            style={{ "--chars": marked(total).length }}
-          >
-            {marked(total)}
-          </div>
-        )}
-      </div>
-    </>
+    </div>
   );
 }
 

@@ -1,11 +1,11 @@
 /** What there is to know about this page: remarks on the run, and what was left out. */
+import { about } from "../numbers";
 import type { State } from "../state";
 
 export function Footer({ state }: { state: State }) {
   const { say, page } = state;
   const { leftOut, notes, budget } = page;
   if (!leftOut.length && !notes.length) return null;
-  const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
   return (
     <footer>
       {notes.map((note, n) => (
@@ -16,8 +16,8 @@ export function Footer({ state }: { state: State }) {
           <summary>
             {say("page.left_out", {
               count: leftOut.length,
-              budget: megabytes(budget ?? 0),
-              wanted: megabytes(page.wanted),
+              budget: about(budget! / 1e6),
+              wanted: about(page.wanted / 1e6),
             })}
           </summary>
           <p>{leftOut.join(", ")}</p>

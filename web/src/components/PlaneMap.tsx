@@ -31,7 +31,10 @@ export interface PlaneMapProps {
   onFollow?: (key: string) => void;
 }
 
-export function PlaneMap({ state, plane, role, label, side = 220, largest, plus = false, onFollow }: PlaneMapProps) {
+/** Of a plane of another size, all is seen at first. */
+export const PlaneMap = (props: PlaneMapProps) => <SizedMap key={[props.plane.rows, props.plane.columns].join()} {...props} />;
+
+function SizedMap({ state, plane, role, label, side = 220, largest, plus = false, onFollow }: PlaneMapProps) {
   const { tensor, at, rows, columns, mark } = plane;
   const { source, say } = state;
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -118,7 +121,8 @@ export function PlaneMap({ state, plane, role, label, side = 220, largest, plus 
     setView((old) => zoom(old, factor, around, rows, columns, size));
   const local = (event: MouseEvent): { x: number; y: number } => {
     const box = canvas.current!.getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top };
+    // A click knows whole pixels only; what comes before it is to name the same cell.
+    return { x: Math.floor(event.clientX) - box.left, y: Math.floor(event.clientY) - box.top };
   };
 
   const here: [number, number] = cursor ?? [mark ? Math.max(mark[0], 0) : 0, mark ? Math.max(mark[2], 0) : 0];

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { addressText, parseAddress } from "../address";
 import type { State } from "../state";
+import { target } from "./Grid";
 
 /** Outputs a second. */
 const SPEEDS = [0.5, 1, 2, 4, 8];
@@ -31,11 +32,15 @@ export function Player({ state }: { state: State }) {
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if ((event.target as Element).tagName === "SELECT") return;
-    const move = MOVES[event.key];
-    if (!move) return;
+    // Positions of one axis stand in one row.
+    const axes = tensor.shape.length > 3 ? 2 : 1;
+    const [row, column] = [0, ...at.index.slice(-axes)].slice(-2);
+    const [rows, columns] = [1, ...tensor.shape.slice(-axes)].slice(-2);
+    const to = target(event, row!, column!, rows!, columns!);
+    if (!to) return;
     event.preventDefault();
     event.stopPropagation();
-    go(moved(tensor.name, tensor.shape, at.index, move));
+    go(addressText(tensor.name, [...at.index.slice(0, -axes), ...to.slice(-axes)]));
   };
   return (
     <div class="player" role="group" aria-label={say("page.player.title")} data-keeps-focus onKeyDown={onKeyDown}>
@@ -75,29 +80,6 @@ export function canPlay(state: State): boolean {
   const at = parseAddress(state.selected.value);
   const tensor = at && state.source.network.tensor(at.step);
   return tensor?.origin === "step" && tensor.shape.length > 0;
-}
-
-/** Rows and columns that a key moves by. */
-const MOVES: Readonly<Record<string, readonly [number, number]>> = {
-  ArrowLeft: [0, -1],
-  ArrowRight: [0, 1],
-  ArrowUp: [-1, 0],
-  ArrowDown: [1, 0],
-};
-
-/** The number beside one in its plane; null at the edge. */
-function moved(
-  name: string,
-  shape: readonly number[],
-  index: readonly number[],
-  [down, right]: readonly [number, number],
-): string | null {
-  const to = [...index];
-  const last = to.length - 1;
-  to[last]! += right;
-  if (shape.length > 3) to[last - 1]! += down;
-  else if (down) return null;
-  return to.every((place, axis) => place >= 0 && place < shape[axis]!) ? addressText(name, to) : null;
 }
 
 /** The number after or before the present one, row by row and channel by channel; null at the end. */

@@ -1,6 +1,7 @@
 /** The share of the result: one number split over the pixels, as a map, and over the biases. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Address, addressText, parseAddress } from "../address";
+import { cone, spanOf } from "../cone";
 import { type Split, contributions } from "../contributions";
 import type { Num, ReceiptDocument } from "../document";
 import { type Cell, isPlane, partKey, planeOf } from "../equation";
@@ -18,6 +19,8 @@ import { PlaneMap } from "./PlaneMap";
 
 /** Channels of the input that are shown. */
 const MOST_CHANNELS = 4;
+/** Columns up to which pixels are seen by themselves; in a larger map, a frame shows which ones there can be. */
+const SMALL = 32;
 /** Longer side of a map, in CSS pixels. */
 const SIDE = 260;
 
@@ -128,7 +131,9 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
     tensor.boxes.push({ start: shape.map(() => 0), shape, values });
     return tensor;
   }, [values]);
-  const sample = parseAddress(receipt.address)!.index[0] ?? 0;
+  const { step, index } = parseAddress(receipt.address)!;
+  const sample = index[0] ?? 0;
+  const span = useMemo(() => spanOf(cone(network, step, index).get(name)), [values]);
   const axis = channelAxis(network, name);
   const channels = axis < 0 ? 1 : shape[axis]!;
   const pixelOf = (key: string): number[] | null => {
@@ -164,7 +169,7 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
             {isPlane(drawn) ? (
               <PlaneMap
                 state={state}
-                plane={{ ...drawn, mark: null }}
+                plane={{ ...drawn, mark: span && drawn.columns > SMALL ? [...(drawn.rows > 1 ? span.at(-2)! : ([0, 0] as const)), ...span.at(-1)!] : null }}
                 role="input"
                 label={label}
                 side={SIDE}
@@ -197,7 +202,7 @@ function InputShares({ state, receipt, name, part, values }: InputSharesProps) {
         );
       })}
       <div class="scale-and-number">
-        <Legend largest={largest} address={addressText(share.name, unravel(shape, top))} />
+        {largest > 0 && <Legend largest={largest} address={addressText(share.name, unravel(shape, top))} />}
         <p>{say("page.shares.colours")}</p>
         <p class="looked" data-address={addressText(share.name, looked)}>
           {say(pointed ? "page.shares.pointed" : "page.shares.largest", {

@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { addressText, parseAddress } from "../address";
 import { type Field as Found, cone, reach, spanOf } from "../cone";
+import { channelAxis } from "../naming";
 import { runsOf } from "../places";
 import type { Reached } from "../source";
 import type { State } from "../state";
@@ -140,7 +141,7 @@ interface LayerProps {
 function Layer({ state, tensor, read, made, here, onLook }: LayerProps) {
   const { name, shape } = tensor;
   const field = read === undefined ? made : read;
-  const size = shape.slice(shape.length > 3 ? 1 : 0).join(" × ");
+  const size = shape.slice(channelAxis(state.source.network, name) > 0 ? 1 : 0).join(" × ");
   const first = (): void => {
     const index = spanOf(field)?.map(([low]) => low) ?? shape.map(() => 0);
     state.select(here ? state.selected.value : addressText(name, index));
@@ -179,7 +180,8 @@ function fieldText(state: State, tensor: Tensor, read: Found | undefined, made: 
   const places = spanOf(field)!.map((ends, axis) => {
     const runs = another ? [ends] : runsOf(box![axis]!);
     const most = runs.length > MOST_RUNS ? [ends] : runs;
-    return most.map(([low, high]) => (low === high ? `${low}` : `${low}–\u2060${high}`)).join("+");
+    const text = most.map(([low, high]) => (low === high ? `${low}` : `${low}–\u2060${high}`)).join(", ");
+    return most.length > 1 ? `{${text}}` : text;
   });
   return state.say(key, { name, places: places.join(", ") });
 }

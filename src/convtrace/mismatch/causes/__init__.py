@@ -76,4 +76,4 @@ FAMILIES: tuple[Family, ...] = (
 def candidates(setup: Setup, observed: NDArray[Any] | None = None) -> list[Change]:
     """List every candidate for a setup, simplest first; only those that an output allows."""
     found = sorted(listed(FAMILIES, setup), key=lambda change: change.cost)
-    return [c for c in found if observed is None or activation.possible(c, observed)]
+    return found if observed is None else list(activation.possible(found, observed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,13 +15,19 @@ from convtrace.mismatch.search.change import Change
 _USUAL = ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish")
 
 
-def possible(change: Change, observed: NDArray[Any]) -> bool:
-    """Whether an output can be one that a change made.
+def possible(changes: Iterable[Change], observed: NDArray[Any]) -> Iterator[Change]:
+    """Yield the changes that can have made an output.
 
     A clip at 255, which is for pixels, has to have met one: anywhere else it is a ReLU by another
     name.
     """
-    return change.parameters.get("name") != "clip 0 255" or bool((observed == 255).any())
+    met: bool | None = None
+    for change in changes:
+        if change.parameters.get("name") == "clip 0 255":
+            met = bool((observed == 255).any()) if met is None else met
+            if not met:
+                continue
+        yield change
 
 
 def leaves_one(change: Change) -> bool:

@@ -124,16 +124,14 @@ def places(setup: Setup) -> Iterator[Change]:
                 {"what": word},
                 1.0,
             )
-    names = axis_names(setup.axes)
-    for axis, size in enumerate(setup.size):
-        if size == len(add.amounts) or len(add.amounts) == 1:
-            if len(add.amounts) == 1:
-                continue
+    rows = ((0, "samples"), *enumerate(axis_names(setup.axes), start=2))
+    for axis, name in rows:
+        if setup.shape[axis] == len(add.amounts) > 1:
 
             def make(s: Setup, axis: int = axis) -> Setup | None:
-                return _replaced(s, lambda a: Add(a.amounts, axis + 2))
+                return _replaced(s, lambda a: Add(a.amounts, axis))
 
-            yield Change("bias.axis", "after", make, {"axis_name": names[axis]}, 1.2)
+            yield Change("bias.axis", "after", make, {"axis_name": name}, 1.2)
 
     def inside(s: Setup) -> Setup | None:
         """Add the bias only where the whole window lies on the input."""

@@ -50,12 +50,12 @@ def _numbers(setup: Setup, name: str, right: tuple[int, ...]) -> Iterator[Change
         parameters = {"value": row, "right": right, "axes": axes}
         yield Change(id_, "x", lambda s, r=row: s.but(**{name: r}), parameters, cost)
         if name == "dilation":
-            # With padding for the kernel that is meant to be dilated, and centred as it was.
+            # With padding (or a crop) for the kernel that is to be dilated so, centred as it was.
             low = tuple(
                 p - (d - r) * (k - 1) // 2
                 for p, d, r, k in zip(setup.low, right, row, setup.kernel, strict=True)
             )
-            if low != setup.low and not setup.transposed:
+            if low != setup.low:
                 yield Change(
                     id_,
                     "x",

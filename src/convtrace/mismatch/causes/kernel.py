@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from convtrace.mismatch.causes.maps import (
+    Misread,
     axis_names,
     divisors,
-    misread,
     only,
     order,
     permute,
@@ -90,7 +90,7 @@ def axes(setup: Setup) -> Iterator[Change]:
         for stored in (True, False):
             yield turned(
                 "kernel.reshaped",
-                misread(perm, stored=stored),
+                Misread(perm, stored=stored),
                 cost + 0.05 * (not stored),
                 order=word,
                 right="".join(letters),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from convtrace.mismatch.causes.maps import (
+    Misread,
     axis_names,
     blanked,
     divisors,
-    misread,
     only,
     order,
     packed,
@@ -130,7 +130,7 @@ def _orders(shape: tuple[int, ...]) -> Iterator[tuple[Map, dict[str, Any], float
             if tuple(np.argsort(perm)) == perm and swapped == shape and not stored:
                 continue
             parameters: dict[str, Any] = {"order": word, "right": right, "stored": stored}
-            yield misread(perm, stored=stored), parameters, cost
+            yield Misread(perm, stored=stored), parameters, cost
 
 
 def _blocks(perm: tuple[int, ...]) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.setup import Map, Positions
 from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.computing.taking import total
 
 SPATIAL = {1: ("columns",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")}
 """Names of the spatial axes."""
@@ -67,25 +71,39 @@ def permute(axes: tuple[int, ...]) -> Map:
     return step
 
 
-def misread(axes: tuple[int, ...], *, stored: bool) -> Map:
-    """Read memory in the wrong order of axes: a reshape where a transposition was needed.
+@dataclass(frozen=True, eq=False)
+class Misread:
+    """Memory read in the wrong order of axes: a reshape where a transposition was needed.
 
-    Args:
+    Attributes:
         axes: The other order.
         stored: True: the numbers lie in memory in the other order, and are read as if in the right
             one, `old.transpose(axes).reshape(shape)`. False: they lie in the right order and are
             read as if in the other one, `old.reshape(shape[axes]).transpose(inverse)`.
     """
-    inverse = tuple(int(a) for a in np.argsort(axes))
 
-    def step(index: Positions, shape: tuple[int, ...]) -> Positions:
-        other = tuple(shape[a] for a in axes)
-        if stored:
+    axes: tuple[int, ...]
+    stored: bool
+
+    @cached_property
+    def inverse(self) -> tuple[int, ...]:
+        """The order of axes that undoes the other one."""
+        return tuple(self.axes.index(a) for a in range(len(self.axes)))
+
+    def __call__(self, index: Positions, shape: tuple[int, ...]) -> Positions:
+        """Return where numbers came from."""
+        other = tuple(shape[a] for a in self.axes)
+        if self.stored:
             place = unravel(ravel(index, shape), other)
-            return tuple(place[a] for a in inverse)
-        return unravel(ravel(tuple(index[a] for a in axes), other), shape)
+            return tuple(place[a] for a in self.inverse)
+        return unravel(ravel(tuple(index[a] for a in self.axes), other), shape)
 
-    return step
+    def whole(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return all numbers of an array as they are read."""
+        if self.stored:
+            return array.transpose(self.axes).reshape(array.shape)
+        other = tuple(array.shape[a] for a in self.axes)
+        return array.reshape(other).transpose(self.inverse)
 
 
 def packed(block: int, *, stored: bool) -> Map:
@@ -139,10 +157,7 @@ def divisors(count: int) -> list[int]:
 
 def ravel(index: Positions, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the places in memory of positions."""
-    flat = np.zeros((), dtype=np.int64)
-    for axis, place in enumerate(index):
-        flat = flat + place * math.prod(shape[axis + 1 :])
-    return flat
+    return total([place * math.prod(shape[axis + 1 :]) for axis, place in enumerate(index)])
 
 
 def unravel(flat: NDArray[np.int64], shape: tuple[int, ...]) -> Positions:

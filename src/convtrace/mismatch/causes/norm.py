@@ -60,6 +60,7 @@ def folds(setup: Setup) -> Iterator[Change]:
     yield one("norm.parts_missing", lambda n: replace(n, var=0 * n.var + 1), 1.15, part="var")
     yield one("norm.no_root", lambda n: replace(n, var=(n.var + n.eps) ** 2 - n.eps), 1.2)
     yield one("norm.no_root", lambda n: replace(n, var=n.var**2 - n.eps), 1.25)
+    yield one("norm.no_root", lambda n: replace(n, var=n.var**2), 1.3)
     yield one("norm.root_twice", lambda n: replace(n, var=np.sqrt(n.var)), 1.25)
     yield one("norm.root_twice", lambda n: replace(n, var=np.sqrt(n.var + n.eps) - n.eps), 1.3)
     yield one(
@@ -67,6 +68,12 @@ def folds(setup: Setup) -> Iterator[Change]:
         lambda n: replace(n, gamma=n.beta, beta=n.gamma),
         1.2,
         parts=("gamma", "beta"),
+    )
+    yield one(
+        "norm.parts_swapped",
+        lambda n: replace(n, mean=n.beta, beta=n.mean),
+        1.25,
+        parts=("mean", "beta"),
     )
     yield one(
         "norm.parts_swapped",
@@ -86,6 +93,8 @@ def folds(setup: Setup) -> Iterator[Change]:
     yield one("norm.shift_unscaled", lambda n: Affine(_scale(n), n.beta - n.mean), 1.2)
     yield one("norm.scale_only", lambda n: Affine(_scale(n), 0 * n.beta), 1.2)
     yield one("norm.twice", _twice, 1.3)
+    if (right.gamma < 0).any():
+        yield one("norm.sign_lost", lambda n: replace(n, gamma=np.abs(n.gamma)), 1.2)
     for by in (1, -1):
         yield one(
             "norm.channel",

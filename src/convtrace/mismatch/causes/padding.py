@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from convtrace.mismatch.causes.maps import axis_names, blanked
 from convtrace.mismatch.computing.setup import Setup
 from convtrace.mismatch.computing.stages import Local, Sums
+from convtrace.mismatch.computing.statistics import Statistics
 from convtrace.mismatch.search.change import Change
 
 Array = NDArray[Any]
@@ -21,7 +23,7 @@ def amounts(setup: Setup) -> Iterator[Change]:
     """Padding missing, on the other side, one more or less."""
     if setup.transposed:
         return
-    low, high = setup.low, setup.high()
+    low, high = setup.low, tuple(map(add, setup.high(), setup.spare or (0,) * setup.axes))
     most = [min(e, 12) for e in setup.extent]
     choices = [list(range(min(-2, p), max(m, p) + 2)) for m, p in zip(most, low, strict=True)]
     count = 1
@@ -33,7 +35,7 @@ def amounts(setup: Setup) -> Iterator[Change]:
         rows = [tuple(p + by for p in low) for by in range(-4, 5)]
         rows += [(value,) * setup.axes for value in choices[0]]
         # All of an axis's padding before it, all of it behind it, or as it should be.
-        ends = [dict.fromkeys((p, 0, p + h)) for p, h in zip(low, high, strict=True)]
+        ends = [dict.fromkeys((p, h, 0, p + h)) for p, h in zip(low, high, strict=True)]
         rows += list(itertools.product(*ends))
         for axis, row in enumerate(choices):
             rows += [(*low[:axis], value, *low[axis + 1 :]) for value in row]
@@ -103,15 +105,15 @@ def values(setup: Setup) -> Iterator[Change]:
     """Another constant than zero around the input."""
     if not _padded(setup):
         return
-    finite = setup.x
-    if not np.isfinite(finite.sum()):
-        finite = finite[np.isfinite(finite)]
+    seen = setup.statistics
+    if not seen.finite:
+        seen = Statistics(setup.x[np.isfinite(setup.x)])
     known: dict[float, str] = {1.0: "one", -1.0: "minus one", 0.5: "half", 255.0: "255"}
     known |= {128.0: "128", -128.0: "−128", 127.0: "127", 1e-6: "1e−6", -1e9: "−1e9"}
-    if finite.size:
-        known[float(finite.min())] = "minimum"
-        known[float(finite.max())] = "maximum"
-        known[float(finite.mean())] = "mean"
+    if seen.array.size:
+        known[seen.low] = "minimum"
+        known[seen.high] = "maximum"
+        known[seen.mean] = "mean"
     known.pop(setup.fill, None)
     for value, word in known.items():
         if all(mode == "zeros" for mode in setup.modes):

@@ -66,7 +66,7 @@ def operands(setup: Setup) -> Iterator[Change]:
                 yield Change("precision.operands", "xw", summed, parameters, cost + 0.25)
                 parameters = {**given, "of": "both and result"}
                 yield Change("precision.operands", "xw", stored, parameters, cost + 0.2)
-    of_weights, of_input = _Ends(), _Ends()
+    of_weights = _Ends()
     for bits in (8, 4):
         for how in ("symmetric", "affine", "full range"):
             for per in ("tensor", "channel"):
@@ -76,7 +76,7 @@ def operands(setup: Setup) -> Iterator[Change]:
                 yield Change("precision.weights_quantized", "w", make, given, cost)
         for how in ("affine", "symmetric"):
             given = {"bits": bits, "how": how}
-            make = _input_quantized(bits, how, of_input)
+            make = _input_quantized(bits, how)
             yield Change("precision.input_quantized", "x", make, given, 1.7)
 
 
@@ -88,19 +88,25 @@ def _bias_rounded(stages: tuple[Stage, ...], name: str) -> tuple[Stage, ...]:
 
 
 class _Ends:
-    """The smallest and the largest numbers of an array, found once for all its grids."""
+    """The smallest and the largest weights of each channel, found once for all their grids."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[int, ...], tuple[Array, Array, Array]] = {}
+        self.known: tuple[Array, Array, Array] | None = None
 
-    def of(self, values: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-        """Return the ends of an array, 0 between them, of all numbers along some axes."""
-        found = self.known.get(axes)
-        if found is None or found[0] is not values:
-            low = np.minimum(values.min(axis=axes), 0.0)
-            found = values, low, np.maximum(values.max(axis=axes), 0.0)
-            self.known[axes] = found
-        return found[1], found[2]
+    def of(self, weight: Array, out: int, per: str) -> tuple[Array, Array]:
+        """Return the ends of weights, 0 between them.
+
+        Args:
+            weight: The weights.
+            out: Axis of the output channels.
+            per: Whether ends are those of each `channel`, or of the whole `tensor`.
+        """
+        if self.known is None or self.known[0] is not weight:
+            axes = tuple(a for a in range(weight.ndim) if a != out)
+            low = np.minimum(weight.min(axis=axes), 0.0)
+            self.known = weight, low, np.maximum(weight.max(axis=axes), 0.0)
+        _, low, high = self.known
+        return (low, high) if per == "channel" else (low.min(), high.max())
 
 
 def _grid(low: Array, high: Array, bits: int, how: str) -> tuple[Array, Array]:
@@ -130,8 +136,7 @@ def _weights_quantized(bits: int, per: str, how: str, ends: _Ends) -> Callable[[
     def make(setup: Setup) -> Setup:
         weight = setup.weight
         out = 1 if setup.transposed else 0
-        axes = tuple(a for a in range(weight.ndim) if per == "tensor" or a != out)
-        step, zero = _grid(*ends.of(weight, axes), bits, how)
+        step, zero = _grid(*ends.of(weight, out, per), bits, how)
 
         def op(values: Array, index: Positions) -> Array:
             at = index[out] % len(step)
@@ -142,10 +147,11 @@ def _weights_quantized(bits: int, per: str, how: str, ends: _Ends) -> Callable[[
     return make
 
 
-def _input_quantized(bits: int, how: str, ends: _Ends) -> Callable[[Setup], Setup]:
+def _input_quantized(bits: int, how: str) -> Callable[[Setup], Setup]:
     def make(setup: Setup) -> Setup:
-        every = tuple(range(setup.x.ndim))
-        step, zero = _grid(*ends.of(setup.x, every), bits, how)
+        seen = setup.statistics
+        ends = np.minimum(seen.low, 0.0), np.maximum(seen.high, 0.0)
+        step, zero = _grid(*ends, bits, how)
 
         def op(values: Array, index: Positions) -> Array:
             return _onto(values, step[0], zero[0], bits)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convtrace.mismatch.computing.quantization import LIMITS, ROUNDINGS, Less, Requantize
 from convtrace.mismatch.computing.setup import Op, Positions, Setup
 from convtrace.mismatch.computing.stages import Add, Local, Sums
+from convtrace.mismatch.computing.statistics import Statistics
 from convtrace.mismatch.search.change import Change
 
 Array = NDArray[Any]
@@ -76,6 +77,20 @@ def zero_points(setup: Setup) -> Iterator[Change]:
             {"of": "input"},
             1.2,
         )
+        twice = Less(2 * x.zero, x.axis)
+        for padding, cost in (
+            (-float(x.zero[0]), 1.4),
+            (0.0, 1.45),
+        ):  # subtracted from it once, or not
+            yield Change(
+                "quantized.zero_point_twice",
+                "x",
+                lambda s, fill=padding: s.but(
+                    x_ops=tuple(twice if o is _zero(s.x_ops) else o for o in s.x_ops), fill=fill
+                ),
+                {"of": "input"},
+                cost,
+            )
     if w is not None and np.any(w.zero):
         yield Change(
             "quantized.zero_point",
@@ -277,8 +292,8 @@ def pairs(setup: Setup) -> Iterator[Change]:
     """
     if _requantize(setup) is None or setup.transposed or not setup.x.size:
         return
-    largest = float(setup.x.max()) * float(np.abs(setup.weight).max())
-    if float(setup.x.min()) < 0 or 2 * largest <= _INT16:
+    largest = setup.statistics.high * float(np.abs(setup.weight).max())
+    if setup.statistics.low < 0 or 2 * largest <= _INT16:
         return
     orders = [(1.3, "channels"), (1.35, "kernel")] if math.prod(setup.kernel) > 1 else []
     for cost, order in orders or [(1.3, "channels")]:
@@ -326,10 +341,7 @@ def _paired(order: str) -> Callable[[Setup], Setup]:
 
 def _whole_numbers(setup: Setup) -> bool:
     """Whether sums are whole numbers, which alone an accumulator of integers can hold."""
-    parts = (setup.weight, setup.x)
-    few = (part.reshape(-1)[:256] for part in parts)  # fractions show soon
-    with np.errstate(invalid="ignore"):
-        return all(bool((np.rint(part) == part).all()) for part in (*few, *parts))
+    return setup.statistics.whole and Statistics(setup.weight).whole
 
 
 def _wrap(bits: int) -> Any:

@@ -23,8 +23,6 @@ CLIP = (
     np.array([0.26862954, 0.26130258, 0.27577711]),
 )
 _FACTORS = (255.0, 1 / 255, 256.0, 1 / 256, 127.5, 1 / 127.5, 128.0, 1 / 128, 2.0, 0.5)
-_BLOCK = 2**15
-"""Numbers that stay in the processor's cache."""
 CAFFE = np.array([103.939, 116.779, 123.68])
 
 
@@ -80,11 +78,9 @@ def inputs(setup: Setup) -> Iterator[Change]:
                 "input.mean_subtracted", np.ones(3), -mean, 1.4, of="Caffe", unit=255.0
             )
             yield _by_channel("input.mean_added", np.ones(3), mean, 1.4, of="Caffe", unit=255.0)
-    x = setup.x
-    few = x.reshape(-1)[:256]  # fractions show soon
-    whole = bool((few == np.rint(few)).all()) and bool((x == np.rint(x)).all())
-    low, high = float(x.min()), float(x.max())
-    if not whole:
+    seen = setup.statistics
+    low, high = seen.low, seen.high
+    if not seen.whole:
         yield _op("input.truncated", lambda v, i: np.trunc(v), 1.3, how="towards zero")
         yield _op("input.truncated", lambda v, i: np.rint(v), 1.4, how="to nearest")
         yield _op("input.truncated", lambda v, i: np.floor(v), 1.4, how="down")
@@ -97,14 +93,13 @@ def inputs(setup: Setup) -> Iterator[Change]:
                 low=least,
                 high=most,
             )
-    if whole and low >= 0 and high <= 255 and high > 127:
+    if seen.whole and low >= 0 and high <= 255 and high > 127:
         yield _stored("input.signed", lambda v, i: np.where(v > 127, v - 256, v))
-    if whole and -128 <= low < 0 and high <= 127:
+    if seen.whole and -128 <= low < 0 and high <= 127:
         yield _stored("input.unsigned", lambda v, i: np.where(v < 0, v + 256, v))
     if low < 0:
         yield _op("input.absolute", lambda v, i: np.abs(v), 1.6)
-    mean = float(x.mean())
-    spread = _spread(x, mean)
+    mean, spread = seen.mean, seen.spread
     if spread > 0:
         yield _linear("input.standardised", 1 / spread, -mean / spread, 1.5, mean=mean, std=spread)
         if high > low:
@@ -112,15 +107,6 @@ def inputs(setup: Setup) -> Iterator[Change]:
             yield _linear("input.stretched", 1 / size, -low / size, 1.5, low=low, high=high)
         if high > 0:
             yield _linear("input.stretched", 1 / high, 0.0, 1.6, low=0.0, high=high)
-
-
-def _spread(x: Array, mean: float) -> float:
-    """Return the standard deviation of an array, without another one of its size."""
-    flat, total = x.reshape(-1), 0.0
-    for start in range(0, flat.size, _BLOCK):
-        around = flat[start : start + _BLOCK] - mean
-        total += float(np.einsum("i,i->", around, around))
-    return math.sqrt(total / max(flat.size, 1))
 
 
 def weights_scaled(factor: float, cost: float) -> Change:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ Array = NDArray[Any]
 
 BLOCK = 2**20
 """Numbers of unfolded windows that are multiplied at once, where there are more."""
+
+PART = 2**15
+"""Numbers that stay in the processor's cache."""
 
 RANGE = (1e-15, 1e15)
 """Largest numbers of operands whose products stay far inside float32."""
@@ -33,10 +37,11 @@ class Operand:
 
     Args:
         array: Its numbers, float64.
+        stored: The same numbers in float32, where they were given so; they are only read.
     """
 
-    def __init__(self, array: Array) -> None:
-        self.array = array
+    def __init__(self, array: Array, stored: Array | None = None) -> None:
+        self.array, self.stored = array, stored
         self._narrow: Array | None = None
 
     def tensor(self, *, absolute: bool, narrow: bool) -> Any:
@@ -44,30 +49,58 @@ class Operand:
         import torch
 
         array = self.array
-        if narrow:
+        if narrow and self._fits and self.stored is not None:
+            array = self.stored
+            if absolute:
+                array = np.abs(array, out=empty(array.shape, np.float32))
+        elif narrow:
             array = _narrowed(array) if self._narrow is None else self._narrow
             own = array is not self.array
             self._narrow = array if own and not absolute else None
             if absolute and own:  # in the copy: it is not asked for with signs again
                 return torch.from_numpy(np.abs(array, out=array))
-        array = np.ascontiguousarray(np.abs(array) if absolute else array)
+            array = np.abs(array) if absolute else array
+        elif absolute:
+            array = np.abs(array)
+        array = np.ascontiguousarray(array)
         return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+    @cached_property
+    def _fits(self) -> bool:
+        """Whether numbers were given in float32, and stay inside its range."""
+        if self.stored is None or not self.stored.size:
+            return False
+        return RANGE[0] < float(np.max([self.stored.max(), -self.stored.min()])) < RANGE[1]
 
     def part(self, share: int, axis: int) -> Operand:
         """Return every so many positions of an axis; the operand itself where that is all."""
         if share == 1:
             return self
-        return Operand(self.array[(slice(None),) * axis + (slice(None, None, share),)])
+        some = (slice(None),) * axis + (slice(None, None, share),)
+        return Operand(self.array[some], None if self.stored is None else self.stored[some])
+
+    def channels(self, order: Array, *, narrow: bool) -> Operand:
+        """Return channels of an input in some order, in memory that was used before."""
+        given = self.stored if narrow and self._fits else None
+        array = self.array if given is None else given
+        found = empty((len(array), len(order), *array.shape[2:]), array.dtype)
+        np.take(array, order, axis=1, out=found, mode="clip")  # it copies once more otherwise
+        return Operand(found, None if given is None else found)
 
 
 def _narrowed(array: Array) -> Array:
     if not array.size:
         return array
-    narrow = empty(array.shape, np.float32)
+    narrow, ends = empty(array.shape, np.float32), list[Any]()
+    axis = int(np.argmax(array.shape[:2]))
+    mine, rows = narrow.swapaxes(0, axis), array.swapaxes(0, axis)
+    step = max(1, PART * len(rows) // array.size)
     with np.errstate(all="ignore"):
-        narrow[...] = array
-        largest = max(float(narrow.max()), -float(narrow.min()))
-    return narrow if RANGE[0] < largest < RANGE[1] else array
+        for start in range(0, len(rows), step):
+            some = mine[start : start + step]
+            some[...] = rows[start : start + step]
+            ends += [some.max(), -some.min()]
+    return narrow if RANGE[0] < float(np.max(ends)) < RANGE[1] else array
 
 
 def leaves_float32(magnitude: Array, x: Array, weight: Array) -> bool:

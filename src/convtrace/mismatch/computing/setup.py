@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.stages import Stage, Sums
+from convtrace.mismatch.computing.statistics import Statistics
 from convtrace.mismatch.computing.taking import taken
 
 Array = NDArray[Any]
@@ -64,6 +65,8 @@ class Setup:
             narrower than what they compute in.
         known: Bare sums of some setup at all positions; they are this one's where both agree in all
             that sums follow from.
+        spare: Padding after the last input of each axis that no window reaches, for its name only.
+        seen: What the numbers of some arrays come to, of which `x` and `weight` may be two.
     """
 
     x: Array
@@ -87,6 +90,8 @@ class Setup:
     y_maps: tuple[Map, ...] = ()
     held: str | None = None
     known: Sums | None = None
+    seen: tuple[Statistics, ...] = ()
+    spare: tuple[int, ...] = ()
 
     @property
     def kernel(self) -> tuple[int, ...]:
@@ -148,6 +153,15 @@ class Setup:
         )
 
     @property
+    def statistics(self) -> Statistics:
+        """What the input's numbers come to, before they are changed."""
+        return self.about(self.x)
+
+    def about(self, array: Array) -> Statistics:
+        """Return what the numbers of an array come to; they are looked at once where it is seen."""
+        return next((one for one in self.seen if one.array is array), None) or Statistics(array)
+
+    @property
     def sums(self) -> Sums | None:
         """Bare sums at all positions, where they are known."""
         return self.known if self.known is not None and self.sums_as(self.known.setup) else None
@@ -207,7 +221,7 @@ class Setup:
     def laid(self, values: Array, valid: Array | None) -> Array:
         """Lay the padding around numbers of `gather`."""
         shape = (len(values), self.terms, *self.kernel)
-        if valid is not None:
+        if valid is not None and not valid.all():
             values = np.where(valid, values, self.fill)
         if values.shape != shape:
             values = np.broadcast_to(values, shape)
@@ -279,10 +293,7 @@ class Setup:
 
     def linear(self, at: Positions) -> Sums:
         """Compute the bare sums of products at output positions before rearrangement."""
-        read, factors = self.read(at), self.factors(at[1])
-        with np.errstate(all="ignore"):
-            products = read * factors
-            return Sums(products.sum(1), np.abs(products).sum(1), at, self)
+        return added(self.read(at), self.factors(at[1]), at, self)
 
     def sample(self, at: Positions) -> Sums:
         """Compute output numbers.
@@ -297,6 +308,13 @@ class Setup:
         for stage in self.stages:
             sums = stage(sums)
         return sums
+
+
+def added(read: Array, factors: Array, at: Positions, setup: Setup) -> Sums:
+    """Return bare sums of what taps read times the weights, both `(samples, terms)`."""
+    with np.errstate(all="ignore"):
+        products = read * factors
+        return Sums(products.sum(1), np.abs(products, out=products).sum(1), at, setup)
 
 
 def by_groups(c: Array, term: Array, setup: Setup) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def taken(array: Array, index: tuple[Array, ...]) -> Array:
     """
     if not array.flags.c_contiguous or len(index) != array.ndim or not array.size:
         return array[index]
-    place: Array | int = 0
+    parts: list[Array] = []
     step = array.size
     for size, axis in zip(array.shape, index, strict=True):
         if not axis.size or axis.dtype.kind not in "iu" or int(axis.min()) < 0:
@@ -32,8 +33,33 @@ def taken(array: Array, index: tuple[Array, ...]) -> Array:
         if int(axis.max()) >= size:
             raise IndexError(f"position {int(axis.max())} is outside an axis of {size}")
         step //= size
-        place = place + axis * step if step > 1 else place + axis
-    return np.take(array.reshape(-1), place)
+        parts.append(axis * step if step > 1 else axis)
+    return np.take(array.reshape(-1), total(parts))
+
+
+def total(parts: Sequence[Array]) -> Array:
+    """Return the sum of integers that broadcast, the small ones first.
+
+    Only the last sum is then as large as all of it.
+    """
+    first, *rest = sorted(parts, key=lambda part: part.size)
+    for part in rest:
+        first = first + part
+    return first
+
+
+def through(array: Array, maps: Sequence[Any]) -> Array | None:
+    """Return an array after rearrangements; None where one of them knows single positions only.
+
+    Args:
+        array: The array.
+        maps: Maps of positions; those with a method `whole` rearrange an array at once as well.
+    """
+    if not all(hasattr(step, "whole") for step in maps):
+        return None
+    for step in maps:
+        array = step.whole(array)
+    return array
 
 
 def laid_out(array: Array, index: tuple[Array, ...]) -> Array | None:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convtrace.mismatch.computing.memory import empty
 from convtrace.mismatch.computing.passes import Operand, convolved, leaves_float32, transposed
 from convtrace.mismatch.computing.quantization import Requantize
 from convtrace.mismatch.computing.setup import Map, Op, Positions, Setup, into
 from convtrace.mismatch.computing.stages import Act, Add, Affine, Norm, Store, Sums
-from convtrace.mismatch.computing.taking import laid_out, taken
+from convtrace.mismatch.computing.taking import laid_out, taken, through
 
 Array = NDArray[Any]
 
@@ -100,13 +101,19 @@ def whole(setup: Setup, linear: Sums | None = None) -> Sums:
     sums = setup.finish(_wide(linear if linear is not None else linear_whole(setup)))
     if not setup.y_maps:
         return sums
-    at = setup.origin(grid(sums.values.shape))
-    flat = np.ravel_multi_index(tuple(np.broadcast_arrays(*at)), setup.shape, mode="wrap")
+    flat: Array | None = None
 
     def moved(numbers: Array | float) -> Any:
+        nonlocal flat
         if np.ndim(numbers) == 0:
             return numbers
-        return np.broadcast_to(numbers, setup.shape).reshape(-1)[flat]
+        numbers = np.broadcast_to(numbers, setup.shape)
+        if (found := through(numbers, setup.y_maps)) is not None:
+            return found
+        if flat is None:
+            at = setup.origin(grid(setup.shape))
+            flat = np.ravel_multi_index(tuple(np.broadcast_arrays(*at)), setup.shape, mode="wrap")
+        return numbers.reshape(-1)[flat]
 
     values, magnitude, extra, spare = map(
         moved, (sums.values, sums.magnitude, sums.extra, sums.spare)
@@ -174,9 +181,11 @@ def _rearranged(
     if not maps and not ops:
         return array
     at = grid(array.shape)
-    index = source(at)
-    values = laid_out(array, index)
-    values = taken(array, index) if values is None else values
+    values = through(array, maps)
+    if values is None:
+        index = source(at)
+        values = laid_out(array, index)
+        values = taken(array, index) if values is None else values
     for op in ops:
         values = op(values, at)
     return np.broadcast_to(values, array.shape)
@@ -205,7 +214,7 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
         group = group.reshape(-1)
     counts = np.bincount(group)
     size = (x.shape[0], setup.channels_out, *setup.size)
-    inputs, kernels = Operand(padded), Operand(kernel)
+    inputs, kernels = (Operand(one, setup.about(one).stored) for one in (padded, kernel))
 
     def run(absolute: bool, narrow: bool, share: int) -> Array:
         import torch
@@ -216,7 +225,7 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
         if (counts == counts[0]).all():
             order = np.argsort(group, kind="stable")
             sorted_ = np.array_equal(order, np.arange(len(order)))
-            left = inputs if plain else Operand(padded[:, chosen.reshape(-1)])
+            left = inputs if plain else inputs.channels(chosen.reshape(-1), narrow=narrow)
             right = kernels if sorted_ else Operand(kernel[order])
             right = right.part(share, 1)
             read = left.tensor(absolute=absolute, narrow=narrow)
@@ -224,7 +233,7 @@ def _gathered(setup: Setup, x: Array, weight: Array) -> Run:
             found = convolved(read, factors, stride, dilation, len(unique), pads).numpy()
             if sorted_:
                 return found
-            result = np.empty(size, dtype=found.dtype)
+            result = empty(size, found.dtype)
             result[:, order] = found
             return result
         left = inputs.tensor(absolute=absolute, narrow=narrow)
@@ -297,7 +306,7 @@ def _canonical(setup: Setup, weight: Array) -> Array:
 
 def _transposed(setup: Setup, x: Array, weight: Array) -> Run:
     """Prepare PyTorch's transposed convolution, to be cropped or filled up afterwards."""
-    inputs, kernels = Operand(x), Operand(weight)
+    inputs, kernels = (Operand(one, setup.about(one).stored) for one in (x, weight))
 
     def run(absolute: bool, narrow: bool, share: int) -> Array:
         import torch

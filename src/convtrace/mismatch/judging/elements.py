@@ -7,7 +7,7 @@ What is computed of all elements is computed in blocks, and kept only where it i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ class Compared:
         sums: The computed ones.
         strict: Whether bounds shrink by what lies beyond a limit.
         keep: Whether residuals will be asked for, and are kept when ratios are computed.
+        finite: Whether the observed numbers have a finite sum, where that is known.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Compared:
         *,
         strict: bool = False,
         keep: bool = False,
+        finite: bool | None = None,
     ) -> None:
         self.rule, self.observed, self.strict, self.keep = rule, observed, strict, keep
+        self._observed_finite = finite
         self._lazy: Whole | None = None
         if isinstance(sums, Whole):
             if sums.divides and np.shape(observed) == sums.setup.shape:
@@ -114,6 +117,19 @@ class Compared:
         rows = (n.observed, n.values, n.magnitude, n.extra, n.spare)
         return Numbers(n.rule, *(some(row) for row in rows))
 
+    def channel(self, number: int) -> Numbers:
+        """Return the elements of one channel."""
+        place = (slice(None), slice(number, number + 1), *(slice(None) for _ in self.shape[2:]))
+        if self._lazy is not None:
+            return self._block(place)
+        n, shape = self.numbers, self.shape
+
+        def some(part: Any) -> Any:
+            return part if np.ndim(part) == 0 else np.broadcast_to(part, shape)[place]
+
+        rows = (n.observed, n.values, n.magnitude, n.extra, n.spare)
+        return Numbers(n.rule, *(some(row) for row in rows))
+
     def each(self, look: Callable[[Numbers, slice], Result]) -> list[Result]:
         """Look at all blocks in the order of memory; return what was seen.
 
@@ -146,12 +162,15 @@ class Compared:
         """The computed numbers."""
         if self._lazy is None:
             return self.numbers.values
+        if (swift := self._swift()) is not None:
+            return swift.values().reshape(self.shape)
         return self._whole(lambda block: block.values)
 
     @cached_property
     def finite(self) -> bool:
         """Whether no number is NaN or infinite; False may be said of huge numbers, too."""
-        return sums_up(self.observed) and self._totals.finite
+        known = self._observed_finite
+        return (sums_up(self.observed) if known is None else known) and self._totals.finite
 
     @cached_property
     def residual(self) -> Array:
@@ -171,6 +190,9 @@ class Compared:
     @cached_property
     def quotient(self) -> Array:
         """Residual in units of what is typical, 0 where it is not finite."""
+        swift = self._swift()
+        if swift is not None and (found := swift.quotients()) is not None:
+            return found.reshape(self.shape)
         return self._whole(lambda block: block.quotient)
 
     @property
@@ -181,7 +203,27 @@ class Compared:
     @cached_property
     def inside(self) -> Array:
         """Which elements are inside their bound."""
-        return self.ratio <= 1
+        ratio = self.ratio
+        found = vars(self).get("inside")  # a swift look has told
+        return ratio <= 1 if found is None else found
+
+    @cached_property
+    def rows(self) -> list[slice]:
+        """Where the blocks are among all elements in a row."""
+        return [row for _, row in self._places]
+
+    @cached_property
+    def peaks(self) -> Array:
+        """The largest ratio of each block."""
+        ratio = self.ratio.reshape(-1)
+        found = vars(self).get("peaks")
+        return peaks(ratio, self.rows) if found is None else found
+
+    @property
+    def furthest(self) -> int:
+        """Place of the largest ratio among all elements in a row, the first of equal ones."""
+        row = self.rows[int(np.argmax(self.peaks))]
+        return row.start + int(np.argmax(self.ratio.reshape(-1)[row]))
 
     @cached_property
     def all_inside(self) -> bool:
@@ -200,6 +242,7 @@ class Compared:
                 vars(self)["along"] = seen.along
             else:
                 vars(self)["residual"] = seen.residual.reshape(self.shape)
+            vars(self)["inside"], vars(self)["peaks"] = seen.inside.reshape(self.shape), seen.peaks
             return seen.ratio.reshape(self.shape), seen.totals, seen.loose
         count, loose, along = math.prod(self.shape), -math.inf, [0.0, 0.0]
         found, residual = empty((count,)), empty((count if self.keep else 0,))
@@ -289,6 +332,28 @@ class Compared:
         return self._surveyed[2]
 
 
+def peaks(numbers: Array, rows: Sequence[slice]) -> Array:
+    """Return the largest number of each block."""
+    return np.maximum.reduceat(numbers, [row.start for row in rows])
+
+
+def largest(numbers: Array, count: int, rows: Sequence[slice], tops: Array) -> Array:
+    """Return the places of the largest numbers, in falling order.
+
+    Args:
+        numbers: The numbers, in a row.
+        count: How many to return.
+        rows: Blocks of them, one behind the other.
+        tops: The largest number of each block.
+    """
+    # Each of the largest lies in one of as many blocks, those with the largest numbers.
+    kept = [rows[block] for block in np.argsort(-tops, kind="stable")[:count].tolist()]
+    places = np.concatenate([np.arange(row.start, row.stop) for row in kept])
+    found = numbers[places]
+    order = np.argpartition(found, found.size - count)[found.size - count :]
+    return places[order[np.argsort(-found[order], kind="stable")]]
+
+
 def compared(
     observed: Array,
     sums: Sums | Whole,
@@ -299,6 +364,7 @@ def compared(
     *,
     strict: bool = False,
     keep: bool = False,
+    finite: bool | None = None,
 ) -> Compared:
     """Compare an observed output with sums.
 
@@ -312,11 +378,11 @@ def compared(
         strict: Whether bounds shrink by what lies beyond a limit, and hold for integers only where
             nothing else can come out: what a candidate has to meet.
         keep: Whether residuals will be asked for.
+        finite: Whether the observed numbers have a finite sum, where that is known.
     """
     steps = count + 8 * (len(sums.setup.stages) > 1)
-    return Compared(
-        Rule(arithmetic, steps, count, stored, most), observed, sums, strict=strict, keep=keep
-    )
+    rule = Rule(arithmetic, steps, count, stored, most)
+    return Compared(rule, observed, sums, strict=strict, keep=keep, finite=finite)
 
 
 def holds_nonfinite(sums: Sums, arithmetic: Arithmetic, observed: Array) -> Array:

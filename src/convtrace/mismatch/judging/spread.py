@@ -53,14 +53,15 @@ def expected_size(
     at = tuple(axis[:SAMPLE] for axis in at)
     origin = setup.origin(at)
     read, factors = setup.read(origin), setup.factors(origin[1])
-    exact = (read * factors).sum(1)
-    magnitude = np.abs(read * factors).sum(1)
+    products = read * factors
+    exact = products.sum(1)
+    magnitude = np.abs(products).sum(1)
     usual = typical(arithmetic, count, magnitude, exact, stored)
     if FORMATS[arithmetic.operands].precision < FORMATS[stored].precision:
-        read, factors = rounded(read, arithmetic.operands), rounded(factors, arithmetic.operands)
+        products = rounded(read, arithmetic.operands) * rounded(factors, arithmetic.operands)
     largest = 0.0
     with np.errstate(all="ignore"):
-        products = rounded(read * factors, arithmetic.accumulate)
+        products = rounded(products, arithmetic.accumulate)
         taps = math.prod(setup.kernel)
         crossed = products.reshape(len(exact), -1, taps).swapaxes(1, 2).reshape(len(exact), -1)
         for order in (products, crossed):
@@ -73,8 +74,10 @@ def expected_size(
         added = FORMATS[arithmetic.accumulate]
         halved = added.precision < 24 and math.prod(setup.shape) >= MANY
         least = (FLOOR / 2 if halved else FLOOR) * added.unit * magnitude / usual
-        least = least[np.isfinite(least)]
-    return max(largest, float(least.max(initial=0.0)))
+        least = least[np.isfinite(least) & (magnitude > 0)]
+    if not least.size:  # a sample of sums of nothing but zeros
+        return FLOOR / math.sqrt(count)
+    return max(largest, float(least.max()))
 
 
 def add_in_order(products: Array, name: str) -> Array:

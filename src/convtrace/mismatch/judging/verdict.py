@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from convtrace.exact import FORMATS
 from convtrace.mismatch.computing.whole import Whole
 from convtrace.mismatch.judging.drift import drift
-from convtrace.mismatch.judging.elements import BLOCK, Compared, holds_nonfinite
+from convtrace.mismatch.judging.elements import Compared, holds_nonfinite, largest, peaks
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
 from convtrace.mismatch.question.problem import Problem, dtype_of
 from convtrace.mismatch.report import Cause, Note, Report, Spread, Tolerance
@@ -58,7 +58,7 @@ def judged(problem: Problem, sums: Whole, found: Compared) -> tuple[Report, Arra
     if verdict == "rounding" and spread is not None and problem.arithmetic is not None:
         share = drift(problem.setup, found, problem.arithmetic, problem.count)
         spread = replace(spread, usual=spread.usual and not share, drift=share)
-    usual = np.where(inside & unusual, 0.0, found.ratio) if unusual.any() else found.ratio
+    most = np.where(inside & unusual, 0.0, found.ratio) if unusual.any() else found.peaks
     if problem.stages and wrong.any():
         notes.append(_furthest(found, wrong))
     overflow = Cause("quantized.accumulator", {"name": problem.dtype, "wraps": True})
@@ -68,7 +68,7 @@ def judged(problem: Problem, sums: Whole, found: Compared) -> tuple[Report, Arra
         worst=worst(problem, found, wrong),
         inside=float(np.count_nonzero(inside) / inside.size),
         count=int(inside.size),
-        ratio=float(np.max(usual, initial=0.0)),
+        ratio=float(np.max(most, initial=0.0)),
         arithmetic=problem.arithmetic,
         tolerance=tolerance(problem, found),
         spread=spread,
@@ -161,10 +161,11 @@ def _spread(problem: Problem, found: Compared) -> Spread | None:
 
 def worst(problem: Problem, found: Compared, wrong: Array) -> tuple[Receipt, ...]:
     """Return the receipts of the elements that are furthest out, by ratio to their bound."""
-    ratio = found.ratio.reshape(-1)
+    ratio, tops = found.ratio.reshape(-1), found.peaks
     if not found.finite or problem.arithmetic is None:
         ratio = np.where(wrong.reshape(-1), np.maximum(ratio, 1.0), ratio)
-    order = _largest(ratio, min(WORST, ratio.size))
+        tops = peaks(ratio, found.rows)
+    order = largest(ratio, min(WORST, ratio.size), found.rows, tops)
     chosen = [int(flat) for flat in order if ratio[flat] > 0]
     shape = found.shape
     return tuple(problem.why(tuple(map(int, np.unravel_index(at, shape)))) for at in chosen)
@@ -177,18 +178,6 @@ def _furthest(found: Compared, wrong: Array) -> Note:
     mine, expected = (float(np.asarray(part)[place]) for part in (found.observed, found.values))
     shown = f"[{','.join(map(str, map(int, place)))}]"
     return "diff.note.worst", {"at": shown, "mine": mine, "expected": expected}
-
-
-def _largest(numbers: Array, count: int) -> Array:
-    """Return the places of the largest numbers, in falling order."""
-    starts = np.arange(0, numbers.size, BLOCK)
-    tops = np.maximum.reduceat(numbers, starts)
-    # Each of the largest lies in one of as many blocks, those with the largest numbers.
-    kept = np.argsort(-tops, kind="stable")[:count]
-    places = np.concatenate([np.arange(s, min(s + BLOCK, numbers.size)) for s in starts[kept]])
-    found = numbers[places]
-    order = np.argpartition(found, found.size - count)[found.size - count :]
-    return places[order[np.argsort(-found[order], kind="stable")]]
 
 
 def tolerance(problem: Problem, found: Compared) -> Tolerance | None:

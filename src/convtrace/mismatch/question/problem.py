@@ -18,6 +18,7 @@ from convtrace.graph import Trace
 from convtrace.mismatch.computing.memory import wide
 from convtrace.mismatch.computing.setup import Setup, into
 from convtrace.mismatch.computing.stages import Add, Stage, rounded
+from convtrace.mismatch.computing.statistics import Statistics
 from convtrace.mismatch.report import Note
 from convtrace.receipt import Receipt
 
@@ -95,10 +96,12 @@ class Problem:
         """The reference as a setup."""
         x, weight = floats(self.raw["x"]), floats(self.raw["weight"])
         bias = None if self.raw["bias"] is None else floats(self.raw["bias"])
-        batched = self.attributes["batched"]
+        narrow = stored(self.raw["x"])
+        if not self.attributes["batched"]:
+            x, narrow = x[None], None if narrow is None else narrow[None]
         added: tuple[Stage, ...] = () if bias is None else (Add(bias),)
-        return Setup(
-            x=x if batched else x[None],
+        setup = Setup(
+            x=x,
             weight=weight,
             bias=bias,
             stride=self.attributes["stride"],
@@ -112,7 +115,10 @@ class Problem:
             w_ops=self.change_w,
             stages=(*added, *self.stages),
             held=self.held,
+            seen=(Statistics(x, narrow), Statistics(weight, stored(self.raw["weight"]))),
         )
+        ends = zip(self.attributes["padding"], setup.high(), strict=True)
+        return setup.but(spare=tuple(max(0, meant - reached) for (_, meant), reached in ends))
 
     @property
     def held(self) -> str | None:
@@ -187,6 +193,18 @@ def floats(array: Any) -> Array:
             return wide(tensor.numpy())
         return tensor.to("cpu", torch.float64).numpy()
     return np.asarray(array).astype(np.float64)
+
+
+def stored(array: Any) -> Array | None:
+    """Return the numbers of an array or tensor as they are, if float32 and one after the other."""
+    if hasattr(array, "detach"):
+        tensor = array.detach()
+        plain = dtype_of(tensor) == "float32" and tensor.device.type == "cpu"
+        if not plain or str(tensor.layout) != "torch.strided" or tensor.is_neg():
+            return None
+        array = tensor.numpy()
+    usable = isinstance(array, np.ndarray) and array.dtype == np.float32
+    return array if usable and array.flags.c_contiguous else None
 
 
 def dtype_of(array: Any) -> str:

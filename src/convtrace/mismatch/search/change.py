@@ -34,6 +34,9 @@ class Change:
     alone: bool = False
 
 
+Changes = tuple[Change, ...]
+"""Mistakes that act together, in the order they are made."""
+
 Family = Callable[[Setup], Iterable[Change]]
 """Lists the candidates of one family for a setup."""
 
@@ -42,3 +45,11 @@ def listed(families: Iterable[Family], setup: Setup) -> Iterator[Change]:
     """List the candidates of several families."""
     for family in families:
         yield from family(setup)
+
+
+def applied(base: Setup, changes: Changes) -> Setup | None:
+    """Return the setup with changes made one after the other; None where one does not apply."""
+    setup: Setup | None = base
+    for change in changes:
+        setup = change.make(setup) if setup is not None else None
+    return setup

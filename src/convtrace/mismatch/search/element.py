@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convtrace.mismatch.computing.memory import empty
-from convtrace.mismatch.computing.setup import Map, Positions, Setup
+from convtrace.mismatch.computing.setup import Map, Op, Positions, Setup
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.search.change import Change
 
@@ -44,6 +44,7 @@ class Element:
         self.read, self.factors = base.read(self.at)[0], base.factors(self.at[1])[0]
         self.width = float(np.linalg.norm(self.read)), float(np.linalg.norm(self.factors))
         self._rows: dict[Change, Array | None] = {}
+        self._changed: dict[tuple[Any, ...], Array] = {}
 
     @property
     def search(self) -> Search:
@@ -65,22 +66,36 @@ class Element:
         """Return what the taps of a setup read."""
         if not alike(self.base, setup, ("x_maps", "x_ops", "fill", "stages")):
             return setup.read(self.at)
-        values = self.values
-        if setup.x_maps is not self.base.x_maps:
+        if setup.x_maps is self.base.x_maps:
+            values = self._after("x", self.values, setup.x_ops, self.index)
+        else:
             values = setup.x[setup.moved(self.index)]
-        for op in setup.x_ops:
-            values = op(values, self.index)
+            for op in setup.x_ops:
+                values = op(values, self.index)
         return setup.laid(values, self.valid)
+
+    def _after(self, side: str, values: Array, ops: tuple[Op, ...], index: Positions) -> Array:
+        """Return what operations make of what the base reads, or of its weights.
+
+        They are done once: inputs and weights that are rounded are candidates alone and together.
+        """
+        key = (side, *ops)
+        if key not in self._changed:
+            for op in ops:
+                values = op(values, index)
+            self._changed[key] = values
+        return self._changed[key]
 
     def _factors_by(self, setup: Setup) -> Array:
         """Return the weights of a setup."""
         if not alike(self.base, setup, ("w_maps", "w_ops", "stages")):
             return setup.factors(self.at[1])
-        values = self.weights
-        if setup.w_maps is not self.base.w_maps:
+        if setup.w_maps is self.base.w_maps:
+            values = self._after("w", self.weights, setup.w_ops, self.taps)
+        else:
             values = setup.weight[through(setup.w_maps, self.taps, setup.weight.shape)]
-        for op in setup.w_ops:
-            values = op(values, self.taps)
+            for op in setup.w_ops:
+                values = op(values, self.taps)
         return filled(values, (1, setup.terms, *setup.kernel))
 
     def bare(self, setup: Setup) -> Sums:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,33 @@ class Evidence:
         residual: Observed - right, of all elements.
         wrong: Which elements are wrong.
         badness: How wrong each is.
+        furthest: Place of the largest badness among all elements in a row, where it is known.
     """
 
-    def __init__(self, observed: Array, residual: Array, wrong: Array, badness: Array) -> None:
+    def __init__(
+        self,
+        observed: Array,
+        residual: Array,
+        wrong: Array,
+        badness: Array,
+        furthest: int | None = None,
+    ) -> None:
         self.observed, self.residual = observed, residual
         self.wrong, self.badness = wrong, badness
+        self._furthest = furthest
+
+    @cached_property
+    def furthest(self) -> int:
+        """Place of the largest ratio, which may be NaN or infinite."""
+        return int(np.argmax(self.badness)) if self._furthest is None else self._furthest
+
+    @property
+    def _worst(self) -> int:
+        """Place of the largest ratio that is a number."""
+        ratio = self.badness.reshape(-1)
+        if math.isfinite(ratio[self.furthest]):
+            return self.furthest  # a NaN, or an infinity, would have come first
+        return int(np.argmax(np.where(np.isfinite(ratio), ratio, -1.0)))
 
     def explains(self, result: Compared) -> bool:
         """Whether a candidate takes most of the residual away, and not only allows for it."""
@@ -176,9 +198,7 @@ class Evidence:
         off, ratio = self.residual.reshape(-1), self.badness.reshape(-1)
         seen = self.observed.reshape(-1)
         if off.size > ENOUGH_ELEMENTS:
-            draw = np.random.default_rng(0).integers(0, off.size, ENOUGH_ELEMENTS)
-            finite = ratio if sums_up(ratio) else np.where(np.isfinite(ratio), ratio, -1.0)
-            draw = np.append(draw, int(np.argmax(finite)))
+            draw = np.append(_drawn(off.size), self._worst)
             off, ratio, seen = off[draw], ratio[draw], seen[draw]
         # Where nothing is rounded, bounds are 0, and whatever is off is infinitely far out.
         ratio = np.where(np.isposinf(ratio), 2.0**MOST_BITS, ratio)
@@ -198,6 +218,12 @@ class Evidence:
         _, first = np.unique(np.rint(off / step), return_index=True)
         bits = max(float(np.minimum(np.log2(ratio[first]) + 1, most).sum()), where)
         return min(bits, most * (len(np.unique(observed)) - 1))  # one number proves nothing
+
+
+@lru_cache(maxsize=16)
+def _drawn(size: int) -> Array:
+    """Draw places in a row; it takes long to start to."""
+    return np.random.default_rng(0).integers(0, size, ENOUGH_ELEMENTS)
 
 
 def _which(wrong: Array) -> float:

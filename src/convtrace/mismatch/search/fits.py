@@ -19,7 +19,8 @@ from convtrace.exact import FORMATS
 from convtrace.mismatch.causes.scaling import changed_input, weights_scaled
 from convtrace.mismatch.computing.setup import Positions, Setup
 from convtrace.mismatch.computing.stages import Act, Add, Affine, Local, Norm, Sums
-from convtrace.mismatch.judging.elements import Compared
+from convtrace.mismatch.judging.elements import Compared, sums_up
+from convtrace.mismatch.search.by_channel import by_channel
 from convtrace.mismatch.search.change import Change
 from convtrace.mismatch.search.search import Search
 
@@ -41,10 +42,23 @@ def fitted(search: Search, right: Compared) -> Iterator[Change]:
         yield from _padding(search)
         yield from _padding_channels(search)
     yield from _output(search)
-    yield from _channels(right, search.base)
+    yield from by_channel(search, right)
     yield from _slope(search)
     yield from _clip(right)
     yield from _epsilon(search)
+
+
+def numbers(change: Change) -> int:
+    """Count the numbers that were fitted to an output: a factor, a shift, both, or one a channel.
+
+    Example:
+        >>> numbers(Change("output.scaled", "after", Setup.but, {"factor": 2.0, "shift": 0.0}))
+        1
+    """
+    given = change.parameters
+    if "factor" not in given:
+        return 3 if change.id.endswith(("by_channel", ".other")) else 1
+    return (given["factor"] != 1.0) + (given.get("shift", 0.0) != 0.0)
 
 
 _KNOWN = (1 / 255, 255.0, 1 / 256, 1 / 127.5, 127.5, 1 / 128, 1 / 127, 127.0)
@@ -107,21 +121,18 @@ def _solve(columns: list[Array], target: Array) -> Array | None:
 
 def _parts(search: Search) -> tuple[Array, Array, Array]:
     """Return what the taps read, the weights, and what is left of the output without the bias."""
-    base, at = search.base, search.samples[1]
-    origin = base.origin(at)
-    read, factors = base.read(origin), base.factors(origin[1])
+    base = search.base
+    origin, read, factors = search.halves(1)
     bias = base.finish(Sums(np.zeros(len(read)), np.zeros(len(read)), origin, base)).values
     return read, factors, search.targets[1] - bias
 
 
 def _ones(search: Search) -> Array:
     """Return 1 where taps fall on the input and 0 on padding."""
-    base = search.base.but(fill=0.0)
-
-    def ones(values: Array, index: Positions) -> Array:
-        return np.ones_like(values)
-
-    return base.but(x_ops=(ones,)).read(base.origin(search.samples[1]))
+    at, read, _ = search.halves(1)
+    index, valid = search.base.reached(at)
+    ones = np.ones(np.broadcast_shapes(*(axis.shape for axis in index)))
+    return search.base.but(fill=0.0).laid(ones, valid).reshape(read.shape)
 
 
 def _input(search: Search) -> Iterator[Change]:
@@ -292,56 +303,6 @@ def _output(search: Search) -> Iterator[Change]:
             )
 
 
-def _channels(right: Compared, base: Setup) -> Iterator[Change]:
-    """Every output channel plus a number of its own, or times one as well."""
-    values, observed = right.values, right.observed
-    count = values.shape[1]
-    rows = np.moveaxis(values, 1, 0).reshape(count, -1)
-    seen = np.moveaxis(observed, 1, 0).reshape(count, -1)
-    if rows.shape[1] < 6 or not (np.isfinite(rows).all() and np.isfinite(seen).all()):
-        return
-    shift = np.median(seen - rows, axis=1)
-    shift = np.where(np.abs(shift) <= 1e-6 * np.abs(rows).max(1), 0.0, shift)
-    off = ~np.moveaxis(right.inside, 1, 0).reshape(count, -1).all(1)
-    if off.any():  # what rounding explains in other channels is no bias
-        shift = np.where(off, shift, 0.0)
-    ones = np.ones(count)
-    if shift.any():
-        stage = Affine(ones, shift)
-        wrong = np.flatnonzero(shift)
-        id_, given = "bias.other", {"channels": tuple(wrong.tolist()[:16]), "count": len(wrong)}
-        if len(wrong) and np.allclose(shift, shift[0], rtol=1e-5):
-            given["amount"] = float(shift[0])
-        yield Change(id_, "after", lambda s: s.but(stages=(*s.stages, stage)), given, 1.9)
-    middle, around = rows.mean(1, keepdims=True), seen.mean(1, keepdims=True)
-    square = ((rows - middle) ** 2).sum(1)
-    if not (square > 0).all():
-        return
-    scale = ((rows - middle) * (seen - around)).sum(1) / square
-    offset = (around - scale[:, None] * middle)[:, 0]
-    var = seen.var(1)
-    if (np.abs(scale) < 1e-9).any():
-        return  # channels that hold no trace of what belongs there
-    bias = np.zeros(count) if base.bias is None else base.bias
-    kept = np.abs(offset - bias * (1 - scale)) <= 1e-5 * np.abs(rows).max(1)
-    if kept.all() and not base.transposed and all(isinstance(stage, Add) for stage in base.stages):
-
-        def scaled(values: Array, index: Positions) -> Array:
-            return values * scale[index[0]]
-
-        yield Change("kernel.by_channel", "w", lambda s: s.but(w_ops=(*s.w_ops, scaled)), {}, 2.15)
-    affine = Affine(scale, offset)
-    own = bool((np.abs(around) < 1e-3).all() and (np.abs(var - 1) < 1e-2).all())
-    given: dict[str, Any] = {"over": "batch"} if own else {}
-    yield Change(
-        "norm.fused" if own else "output.by_channel",
-        "after",
-        lambda s: s.but(stages=(*s.stages, affine)),
-        given,
-        1.6 if own else 2.2,
-    )
-
-
 def _slope(search: Search) -> Iterator[Change]:
     """A leaky ReLU of some slope."""
     base = search.base
@@ -373,7 +334,7 @@ def _slope(search: Search) -> Iterator[Change]:
 def _clip(right: Compared) -> Iterator[Change]:
     """Values cut off at the largest or smallest observed one."""
     observed = right.observed
-    if not np.isfinite(observed).all():
+    if not sums_up(observed):
         return
     low, high = float(observed.min()), float(observed.max())
     stuck_low = int((observed == low).sum()) > 1 and float(right.values.min()) < low

@@ -14,7 +14,7 @@ from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS, gamma
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import Whole
-from convtrace.mismatch.judging.elements import Compared, compared
+from convtrace.mismatch.judging.elements import Compared, compared, sums_up
 
 Array = NDArray[Any]
 
@@ -57,7 +57,16 @@ class Judge:
     def compare(self, sums: Sums | Whole, target: Array) -> Compared:
         """Compare part of the observed output with sums."""
         most = FURTHEST * self.limit
-        return compared(target, sums, self.arithmetic, self.count, self.stored, most, strict=True)
+        if self.arithmetic is not None and FORMATS[self.arithmetic.result].precision < 24:
+            most = max(most, 1.0)  # where most sums are 0, the others are still rounded to results
+        rule = (self.arithmetic, self.count, self.stored, most)
+        finite = self.finite if target is self.observed else None
+        return compared(target, sums, *rule, strict=True, finite=finite)
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether what was observed has a finite sum, so that no number is NaN or infinite."""
+        return sums_up(self.observed)
 
     def plausible(self, sums: Sums, target: Array) -> Array:
         """Tell quickly which numbers may be inside their bound; none that are is left out."""

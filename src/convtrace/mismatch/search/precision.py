@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from convtrace.arithmetic import Arithmetic
 from convtrace.exact import FORMATS
-from convtrace.mismatch.computing.setup import Setup
+from convtrace.mismatch.computing.setup import Positions, Setup
 from convtrace.mismatch.computing.stages import Sums
+from convtrace.mismatch.computing.statistics import Statistics
 from convtrace.mismatch.computing.whole import linear_whole, whole
-from convtrace.mismatch.judging.elements import Compared, compared
+from convtrace.mismatch.judging.elements import Compared, compared, sums_up
 from convtrace.mismatch.judging.spread import MARGIN, expected_size
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Cause
@@ -63,8 +64,10 @@ def _narrower(left: str, right: str) -> str:
 
 def stored_format(problem: Problem) -> str:
     """Return the narrowest format that holds every observed number: what it was once stored in."""
-    values = problem.observed[np.isfinite(problem.observed)]
-    if values.size < 8 or (values == np.rint(values)).all():
+    values = problem.observed
+    if not sums_up(values):
+        values = values[np.isfinite(values)]
+    if values.size < 8 or Statistics(values).whole:
         return problem.arithmetic.result if problem.arithmetic else "float64"
     for name in ("bfloat16", "float16", "float32"):
         if name in problem.grids:
@@ -75,10 +78,12 @@ def stored_format(problem: Problem) -> str:
 def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
     """Return the arithmetic in whose rounding the residuals lie as its rounding does, if any."""
     assumed = problem.arithmetic
-    if assumed is None or not np.isfinite(right.residual).all():
+    listed = list(lower(problem))
+    if assumed is None or not listed or not np.isfinite(right.residual).all():
         return None
-    at = anywhere(right.values.shape, 32, seed=5)
-    listed = [one for one in lower(problem) if _allows(problem, one, right)]
+    at = anywhere(right.shape, 32, seed=5)
+    far = _furthest(right)
+    listed = [one for one in listed if _allows(problem, one, far)]
     narrow = FORMATS[assumed.result].precision < 24
     if not listed or not (narrow or _everywhere(right)):
         return None
@@ -98,11 +103,15 @@ def fitting(problem: Problem, right: Compared) -> Arithmetic | None:
     return None
 
 
-def _allows(problem: Problem, ran: Arithmetic, right: Compared) -> bool:
-    """Whether the elements that are furthest out lie inside the bounds of an arithmetic."""
+def _furthest(right: Compared) -> Positions:
+    """Return the positions of the elements that are furthest out."""
     size = np.abs(right.residual).reshape(-1)
     few = np.argpartition(size, -min(FEW, size.size))[-min(FEW, size.size) :]
-    at = tuple(np.unravel_index(few, right.values.shape))
+    return tuple(np.unravel_index(few, right.shape))
+
+
+def _allows(problem: Problem, ran: Arithmetic, at: Positions) -> bool:
+    """Whether the elements at some positions lie inside the bounds of an arithmetic."""
     sums = problem.setup.but(held=problem.but(arithmetic=ran).held).sample(at)
     observed = problem.observed[at]
     return compared(observed, sums, ran, problem.count, problem.stored).all_inside

@@ -18,7 +18,9 @@ MANY = 2**16
 """Elements from which on they are not listed to draw from."""
 
 
-def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[Array, ...]:
+def positions(
+    wrong: Array, weight: Array, count: int, seed: int = 0, worst: int | None = None
+) -> tuple[Array, ...]:
     """Choose positions: three of four that are wrong, where there are as many, the rest right.
 
     Args:
@@ -26,23 +28,25 @@ def positions(wrong: Array, weight: Array, count: int, seed: int = 0) -> tuple[A
         weight: How wrong each is; the worst one is always taken.
         count: How many to choose.
         seed: Of the draw.
+        worst: Place of the largest weight among all, where it is known.
 
     Returns:
         One array `(count,)` or shorter for each axis.
     """
     draw = np.random.default_rng(seed)
     if wrong.size > MANY:
-        flat = _of_many(wrong.reshape(-1), weight.reshape(-1), count, draw)
+        most = int(np.argmax(weight)) if worst is None else worst
+        flat = _of_many(wrong.reshape(-1), most, count, draw)
         return tuple(np.unravel_index(flat, wrong.shape))
     bad = np.flatnonzero(wrong)
     good = np.flatnonzero(~wrong.reshape(-1))
     take = min(len(bad), max(count - len(good), -(-count * 3 // 4)))
     chosen: list[int] = []
     if take:
-        worst = bad[int(np.argmax(weight.reshape(-1)[bad]))]
-        rest = bad[bad != worst]
+        most = int(bad[int(np.argmax(weight.reshape(-1)[bad]))])
+        rest = bad[bad != most]
         others = draw.choice(rest, min(take - 1, len(rest)), replace=False)
-        chosen = [int(worst), *others.tolist()]
+        chosen = [most, *others.tolist()]
     spare = min(count - len(chosen), len(good))
     if spare:
         chosen += draw.choice(good, spare, replace=False).tolist()
@@ -84,13 +88,12 @@ def alone(numbers: Array) -> Array:
     return np.asarray(counts[inverse] == 1)
 
 
-def _of_many(wrong: Array, weight: Array, count: int, draw: np.random.Generator) -> Array:
+def _of_many(wrong: Array, worst: int, count: int, draw: np.random.Generator) -> Array:
     """Choose places of a long array without listing all that are wrong or right."""
     bad = int(np.count_nonzero(wrong))
     good = wrong.size - bad
     take = min(bad, max(count - good, -(-count * 3 // 4)))
     spare = min(count - take, good)
-    worst = int(np.argmax(weight))
     chosen = [worst] if take and wrong[worst] else []
     for kind, of, number in ((True, bad, take - len(chosen)), (False, good, spare)):
         if number <= 0:
@@ -102,8 +105,18 @@ def _of_many(wrong: Array, weight: Array, count: int, draw: np.random.Generator)
         else:
             places = draw.integers(0, wrong.size, 64 * number)
             places = places[wrong[places] == kind]
-        chosen += [p for p in dict.fromkeys(places.tolist()) if p not in chosen][:number]
+        chosen = _more(chosen, places.tolist(), number)
     return np.array(chosen, dtype=np.int64)
+
+
+def _more(chosen: list[int], places: list[int], number: int) -> list[int]:
+    """Return chosen places and so many others, the first ones that are new."""
+    found, enough = dict.fromkeys(chosen), len(chosen) + number
+    for place in places:
+        if len(found) == enough:
+            break
+        found[place] = None
+    return list(found)
 
 
 def anywhere(shape: tuple[int, ...], count: int, seed: int = 0) -> tuple[Array, ...]:

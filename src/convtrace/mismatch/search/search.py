@@ -5,33 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convtrace.mismatch.computing.memory import empty
-from convtrace.mismatch.computing.setup import BARE, Positions, Setup
+from convtrace.mismatch.computing.setup import BARE, Positions, Setup, added
 from convtrace.mismatch.computing.stages import Sums
 from convtrace.mismatch.computing.whole import Whole, linear_whole
-from convtrace.mismatch.judging.elements import Compared, sums_up
-from convtrace.mismatch.search.change import Change
+from convtrace.mismatch.judging.elements import Compared
+from convtrace.mismatch.search.change import Change, Changes, applied
 from convtrace.mismatch.search.element import Element
 from convtrace.mismatch.search.evidence import Evidence
+from convtrace.mismatch.search.fingerprint import Fingerprints
 from convtrace.mismatch.search.judge import Judge
-from convtrace.mismatch.search.sample import FIRST, SECOND, alone, anywhere, positions, telling
+from convtrace.mismatch.search.sample import FIRST, SECOND, alone, positions, telling
 
 Array = NDArray[Any]
-Changes = tuple[Change, ...]
 Halves = tuple[Positions, Array, Array]
 """Output positions, what their taps read, and the weights."""
 
 MOST = 8
 """Most explanations that are computed in whole."""
-
-LARGER = 64.0
-"""By how much numbers are enlarged to see whether two mistakes compute the same."""
 
 THIRD = 4
 """Of every so many elements of the second sample, one is enough for changes that are few."""
@@ -80,6 +76,7 @@ class Search:
         tick: Called after each part of the work.
         linear: Bare sums of the base at all positions, where they are known.
         residual: Observed - right, of all elements.
+        furthest: Place of the largest badness among all elements in a row, where it is known.
     """
 
     def __init__(
@@ -91,21 +88,26 @@ class Search:
         tick: Callable[[], None],
         linear: Sums | None = None,
         residual: Array | None = None,
+        furthest: int | None = None,
     ) -> None:
         self.base = base if linear is None else base.but(known=linear)
         self.judge, self.tick, self.linear = judge, tick, linear
         residual = judge.observed if residual is None else residual
-        self.evidence = Evidence(judge.observed, residual, wrong, badness)
+        self.evidence = Evidence(judge.observed, residual, wrong, badness, furthest)
         self.wrong, self.tried = wrong, 0
         self._last: Sums | None = None
         self._made: dict[Change, Setup | None] = {}
         self._bare: dict[int, Sums] = {}
         self._read: dict[int, Halves] = {}
-        if not sums_up(judge.observed):
+        worst = None
+        if judge.finite:
+            worst = self.evidence.furthest
+        else:
             usable = np.isfinite(judge.observed)
             wrong, badness = wrong & usable, np.where(usable, badness, -1.0)
         first, second = (
-            positions(wrong, badness, count, seed) for seed, count in enumerate((FIRST, SECOND))
+            positions(wrong, badness, count, seed, worst)
+            for seed, count in enumerate((FIRST, SECOND))
         )
         first = telling(first, second, judge.observed, wrong, badness)
         # A change that meets these few is computed in whole, where that does not take longer.
@@ -128,11 +130,8 @@ class Search:
     def base_sums(self, level: int) -> Sums:
         """Return bare sums of the base at one of the samples."""
         if level not in self._bare:
-            at, read, factors = self._halves(level)
-            with np.errstate(all="ignore"):
-                products = read * factors
-                sums = Sums(products.sum(1), np.abs(products).sum(1), at, self.base)
-            self._bare[level] = sums
+            at, read, factors = self.halves(level)
+            self._bare[level] = added(read, factors, at, self.base)
         return self._bare[level]
 
     def fits(self, changes: Changes, level: int) -> Setup | None:
@@ -166,12 +165,19 @@ class Search:
     def _spares(self, change: Change) -> bool:
         setup = self.made(change)
         try:
-            sums = None if setup is None else setup.sample(self._right)
+            if setup is None:
+                return False
+            at = setup.origin(self._right)
+            sums = setup.finish(self.known(setup, at) or setup.linear(at))
         except (IndexError, ValueError):
             return False
         with np.errstate(all="ignore"):
             target = self.judge.observed[self._right]
-            return sums is not None and bool(self.judge.plausible(sums, target).all())
+            return bool(self.judge.plausible(sums, target).all())
+
+    @cached_property
+    def _fingerprints(self) -> Fingerprints:
+        return Fingerprints(self.base)
 
     @cached_property
     def _right_one(self) -> Element:
@@ -213,9 +219,9 @@ class Search:
             return self.base_sums(level)
         if len(sides) > 1 or sides & {"y", "xw"}:
             return setup.linear(setup.origin(self.samples[level]))
-        return _with_half(self._halves(level), setup, sides)
+        return _with_half(self.halves(level), setup, sides)
 
-    def _halves(self, level: int) -> Halves:
+    def halves(self, level: int) -> Halves:
         """Return what the taps of the base read at one of the samples, and its weights there."""
         if level not in self._read:
             at = self.base.origin(self.samples[level])
@@ -263,7 +269,7 @@ class Search:
             if setup is None:
                 continue
             # What computes the same as a simpler one, whatever the numbers are, is the same.
-            mark = self.fingerprint(changes) if len(ordered) > 1 else None
+            mark = self._fingerprints.of(changes) if len(ordered) > 1 else None
             names = None if mark is None else _names_of(mark, changes, prints)
             if names is not None:
                 names.append(changes)
@@ -317,37 +323,6 @@ class Search:
         sample = self.judge.compare(setup.sample(at), self.judge.observed[at])
         return self.evidence.tight(sample.bound, self.wrong[at])
 
-    @cached_property
-    def _others(self) -> tuple[tuple[Setup, tuple[Array, ...]], ...]:
-        """Other numbers: of similar size, and larger ones, which limits would show at."""
-        other = scrambled(self.base)
-        at = anywhere(other.shape, 48, seed=7)
-        few = tuple(axis[:16] for axis in at)
-        larger = np.multiply(other.x, LARGER, out=empty(other.x.shape))
-        return (other, at), (other.but(x=larger), few)
-
-    @cached_property
-    def _other_halves(self) -> list[Halves]:
-        """What the taps read of the other numbers, and the weights there."""
-        return [(at, other.read(at), other.factors(at[1])) for other, at in self._others]
-
-    def fingerprint(self, changes: Changes) -> Array | None:
-        """Return what changes make of other numbers; None where they do not suit these."""
-        found: list[Array] = []
-        sides = {change.side for change in changes} - {"after"}
-        try:
-            for (other, at), halves in zip(self._others, self._other_halves, strict=True):
-                setup = applied(other, changes)
-                if setup is None:
-                    return None
-                if len(sides) > 1 or sides & {"y", "xw"} or other.y_maps:
-                    found.append(setup.sample(at).values)
-                else:
-                    found.append(setup.finish(_with_half(halves, setup, sides)).values)
-        except (IndexError, ValueError):
-            return None
-        return np.concatenate(found)
-
 
 def _with_half(halves: Halves, setup: Setup, sides: set[str]) -> Sums:
     """Return bare sums of a setup that changes one of two factors, or neither."""
@@ -356,9 +331,7 @@ def _with_half(halves: Halves, setup: Setup, sides: set[str]) -> Sums:
         read = setup.read(at)
     if "w" in sides:
         factors = setup.factors(at[1])
-    with np.errstate(all="ignore"):
-        products = read * factors
-        return Sums(products.sum(1), np.abs(products).sum(1), at, setup)
+    return added(read, factors, at, setup)
 
 
 def _formats(changes: Changes) -> tuple[object, ...]:
@@ -387,55 +360,8 @@ def alike(left: Array, right: Array) -> bool:
     if left.shape != right.shape:
         return False
     largest = np.abs(left[np.isfinite(left)]).max(initial=0.0)
-    return bool(np.allclose(left, right, rtol=0, atol=1e-11 * largest, equal_nan=True))
-
-
-def applied(base: Setup, changes: Changes) -> Setup | None:
-    """Return the setup with changes made one after the other; None where one does not apply."""
-    setup: Setup | None = base
-    for change in changes:
-        setup = change.make(setup) if setup is not None else None
-    return setup
-
-
-@lru_cache(maxsize=4)
-def _normal(seed: int) -> tuple[Array, ...]:
-    """Draw a prime number of numbers for input, weights and bias each."""
-    draw = np.random.default_rng(seed)
-    return tuple(draw.normal(size=65521) for _ in range(3))
-
-
-def _repeated(numbers: Array, shape: tuple[int, ...]) -> Array:
-    """Return an array with numbers in it one after the other, again and again."""
-    found = empty(shape)
-    flat, count = found.reshape(-1), len(numbers)
-    whole = flat.size // count * count
-    flat[:whole].reshape(-1, count)[...] = numbers
-    flat[whole:] = numbers[: flat.size - whole]
-    return found
-
-
-def scrambled(base: Setup, seed: int = 3) -> Setup:
-    """Return the same computation on other numbers, of similar size but without any symmetry."""
-    numbers = iter(_normal(seed))
-
-    def like(array: Array | None) -> Array | None:
-        if array is None:
-            return None
-        drawn = next(numbers)
-        few = array.reshape(-1)[:: max(1, array.size // 4096)]
-        few = few[np.isfinite(few)]
-        spread = (float(np.abs(few).mean()) if few.size else 1.0) or 1.0
-        drawn = drawn[: array.size] * spread
-        if (few == np.rint(few)).all() and (array == np.rint(array)).all():
-            drawn = np.rint(drawn * 4)
-        # Drawn numbers are repeated after a prime number of them, which no symmetry survives.
-        return _repeated(drawn, array.shape)
-
-    from convtrace.mismatch.computing.stages import Add
-
-    x, weight, bias = like(base.x), like(base.weight), like(base.bias)
-    stages = tuple(
-        Add(bias) if isinstance(stage, Add) and bias is not None else stage for stage in base.stages
-    )
-    return base.but(x=x, weight=weight, bias=bias, stages=stages)
+    with np.errstate(all="ignore"):
+        near = np.abs(left - right) <= 1e-11 * largest
+    if near.all():
+        return True
+    return bool((near | (left == right) | (np.isnan(left) & np.isnan(right))).all())

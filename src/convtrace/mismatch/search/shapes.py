@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from convtrace.mismatch.question.settings import choices
 from convtrace.mismatch.report import Cause, Report
 from convtrace.mismatch.search.around import around
 from convtrace.mismatch.search.change import Change
+from convtrace.mismatch.search.later import later
 from convtrace.mismatch.search.sample import FIRST, SECOND, anywhere, positions
 from convtrace.mismatch.search.search import Judge, Search
 from convtrace.mismatch.search.unsummed import unsummed
@@ -30,8 +31,17 @@ from convtrace.mismatch.search.unsummed import unsummed
 Array = NDArray[Any]
 
 NAMES = ("stride", "padding", "dilation", "output_padding")
+PLAIN = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+"""Settings that are not given."""
+
 MOST = 4000
 """Most settings that are tried on a sample."""
+
+NAMED = 8
+"""Most of them that are listed."""
+
+RIVALS = 32
+"""Most settings, of those that leave as much as was given, that are tried beside one that fits."""
 
 
 def other_settings(problem: Problem, tick: Callable[[], None]) -> Problem | None:
@@ -70,7 +80,8 @@ def _alternatives(problem: Problem, given: Mapping[str, Any]) -> Iterator[Proble
         "transposed": problem.attributes["transposed"],
     }
     rows = choices(shapes, observed, settings, given)
-    for choice in itertools.islice(rows, MOST):
+    few = () if given else _turned_round(problem)
+    for choice in (*few, *itertools.islice(rows, MOST)):
         try:
             attributes, shape = canonical(
                 problem.name,
@@ -85,6 +96,21 @@ def _alternatives(problem: Problem, given: Mapping[str, Any]) -> Iterator[Proble
             continue
         if shape == observed and attributes != problem.attributes:
             yield problem.but(attributes=attributes, shape=shape)
+
+
+def _turned_round(problem: Problem) -> Iterator[dict[str, Any]]:
+    """List the given settings with one of them in another order of axes, or of sides."""
+    given = problem.extra.get("given", {})
+    right = {name: problem.attributes[name] for name in given if name in NAMES}
+    for name, value in right.items():
+        for order in itertools.permutations(value):
+            yield {**right, name: order}
+    if "padding" in right:
+        yield {**right, "padding": tuple((high, low) for low, high in right["padding"])}
+        for before, after in ((1, 1), (-1, -1), (1, 0), (0, 1), (-1, 0), (0, -1)):
+            moved = tuple((low + before, high + after) for low, high in right["padding"])
+            if min(min(pair) for pair in moved) >= 0:
+                yield {**right, "padding": moved}
 
 
 def reproduces(problem: Problem) -> bool:
@@ -134,15 +160,17 @@ def misshapen(
             report = diagnose(other.but(extra={"settled": True}), tick)
             cause = Cause("transposed.input_padded", {}, proved=True)
             return replace(_without_elements(problem, report, ((cause,),)), worst=())
-    for kept in (given, {}):
+    freed = _freed(given)
+    for kept in freed:
         for other in _alternatives(problem, kept):
             if reproduces(other):
                 tick()
                 report = diagnose(other.but(extra={"settled": True}), tick)
                 if all(name not in given for name in _differing(problem, other)):
                     return replace(report, found=_differing(problem, other))
-                cause = _setting(problem, other, proved=True)
-                return _without_elements(problem, report, ((cause,),))
+                return _set_otherwise(problem, [other, *_rivals(problem, other, freed)], report)
+    if (report := _begun_later(problem, tick, diagnose)) is not None:
+        return report
     if turned is not None:
         return turned
     others = list(_alternatives(problem, {}))
@@ -155,6 +183,80 @@ def misshapen(
     report = diagnose(others[0].but(extra={"settled": True, "shallow": True}), tick)
     report = _without_elements(problem, report, ())
     return replace(report, notes=(*report.notes, _nearest_note(others[0])))
+
+
+def begun_later(
+    problem: Problem,
+    tick: Callable[[], None],
+    diagnose: Callable[[Problem, Callable[[], None]], Report],
+) -> Report | None:
+    """Explain an output that only has its shape by settings that were found, not given."""
+    if not problem.found:
+        return None
+    plain = {name: problem.extra.get("given", {}).get(name, n) for name, n in PLAIN.items()}
+    shapes = {role: tuple(array.shape) for role, array in problem.raw.items() if array is not None}
+    try:
+        attributes, shape = canonical(
+            problem.name,
+            shapes["x"],
+            shapes["weight"],
+            shapes.get("bias"),
+            groups=problem.attributes["groups"],
+            transposed=problem.attributes["transposed"],
+            **plain,
+        )
+    except ShapeError:
+        return None
+    meant = problem.but(attributes=attributes, shape=shape, found=())
+    return _begun_later(meant, tick, diagnose)
+
+
+def _begun_later(
+    problem: Problem,
+    tick: Callable[[], None],
+    diagnose: Callable[[Problem, Callable[[], None]], Report],
+) -> Report | None:
+    for other, cause in later(problem):
+        if reproduces(other):
+            report = diagnose(other.but(extra={"settled": True}), tick)
+            return replace(_without_elements(problem, report, ((cause,),)), worst=())
+    return None
+
+
+def _freed(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the given settings, then all but one of them, then none."""
+    names = [name for name in given if name in NAMES]
+    but_one = [{k: n for k, n in given.items() if k != name} for name in names]
+    return [dict(given), *(but_one if len(names) > 1 else []), {}]
+
+
+def _rivals(
+    problem: Problem, found: Problem, freed: Sequence[Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """Yield other settings that reproduce an output as well: weights may hide what differs."""
+    seen = [found.attributes]
+    for kept in freed:
+        for other in itertools.islice(_alternatives(problem, kept), RIVALS):
+            if other.attributes not in seen:
+                seen.append(other.attributes)
+                if reproduces(other):
+                    yield other
+
+
+def _set_otherwise(problem: Problem, found: list[Problem], report: Report) -> Report:
+    """Report settings that reproduce an output; the usual ones first where several do."""
+    proved = len(found) == 1
+    found = sorted(found, key=lambda other: _oddness(problem, other))
+    least = len(_differing(problem, found[0]))
+    found = [other for other in found if len(_differing(problem, other)) == least][:NAMED]
+    explanations = tuple((_setting(problem, other, proved=proved),) for other in found)
+    report = _without_elements(problem, report, explanations)
+    return report if proved else replace(report, functions=tuple(range(len(found))), proved=False)
+
+
+def _oddness(problem: Problem, other: Problem) -> int:
+    uneven = sum(low != high for low, high in other.attributes["padding"])
+    return 4 * len(_differing(problem, other)) + uneven
 
 
 def _without_elements(

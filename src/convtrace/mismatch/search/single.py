@@ -112,7 +112,8 @@ def _sums(one: Element, setup: Setup) -> Sums:
         return sums
     if alike(one.base, setup, OPERANDS):
         return setup.finish(one.bare(setup))
-    return setup.finish(setup.linear(setup.origin(one.place)))
+    origin = setup.origin(one.place)
+    return setup.finish(one.search.known(setup, origin) or setup.linear(origin))
 
 
 def _number(part: Array | float) -> float:

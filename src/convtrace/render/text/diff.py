@@ -160,7 +160,7 @@ def _apart(report: Report, look: Look) -> str:
     """Say which input tells causes apart."""
     apart = report.apart
     if apart is None:
-        return look.say("diff.apart.none")
+        return look.say(f"diff.apart.{'settings' if report.expected_shape else 'none'}")
     shape = _value(tuple(apart.x.shape), look)
     if apart.weight is None:
         return look.say("diff.apart.x", shape=shape)
