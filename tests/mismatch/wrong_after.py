@@ -124,6 +124,28 @@ def bias_of_the_convolution_lost_when_folding() -> Question:
     return _with(right, norm, norm(right.run(bias=None)))
 
 
+@case("LeelaChessZero/lc0/pull/779", "norm.sign_lost")
+def sign_of_gamma_lost_by_a_fold() -> Question:
+    right, norm = _folded()
+    with torch.no_grad():
+        norm.weight[::2] *= -1
+    wrong = F.batch_norm(
+        right.run(),
+        norm.running_mean,
+        norm.running_var,
+        norm.weight.abs(),
+        norm.bias,
+        eps=norm.eps,
+    )
+    return _with(right, norm, wrong)
+
+
+@case("openxla/xla/issues/46897", "bias.axis")
+def bias_added_along_the_samples() -> Question:
+    right = layer(3, 4, n=4)
+    return right.ask(right.run(bias=None) + right.bias[:, None, None, None])
+
+
 @case("LeelaChessZero/lc0/pull/779", "norm.epsilon")
 def epsilon_of_another_framework() -> Question:
     right, norm = _folded(eps=1e-3)

@@ -233,3 +233,27 @@ def last_column_of_the_kernel_never_added() -> Question:
 def border_left_out() -> Question:
     right = layer(2, 3, (3, 3), (8, 8), padding=1)
     return right.ask(F.pad(right.run(padding=0), (1, 1, 1, 1)))
+
+
+@case("pytorch/pytorch/issues/37844", "padding.axes")
+def padding_swapped_where_the_kernel_is_one_high() -> Question:
+    right = layer(4, 5, (1, 4), (11, 12), padding=(0, 2))
+    return right.ask(right.run(padding=(2, 0)))
+
+
+@case("torch/nn/issues/908", "dilation.swapped")
+def dilation_of_a_transposed_convolution_swapped() -> Question:
+    right = layer(3, 4, (3, 3), (6, 6), transposed=True, stride=1, dilation=(1, 2), padding=(1, 2))
+    return right.ask(right.run(dilation=(2, 1), padding=(2, 1)))
+
+
+@case("tinygrad/tinygrad/pull/17805", "padding.amount")
+def padding_for_the_dilation_of_the_other_axis() -> Question:
+    right = layer(3, 8, (3, 5), (28, 31), dilation=(2, 3), padding=(2, 6))
+    return right.ask(right.run(padding=(3, 4)))
+
+
+@case("tensorflow/tensorflow/issues/14601", "stride.phase")
+def every_other_number_from_the_second_on() -> Question:
+    right = layer(2, 8, (3,), (33,), stride=2)
+    return right.ask(right.run(stride=1)[..., 1::2])

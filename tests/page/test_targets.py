@@ -57,3 +57,20 @@ def test_nothing_that_is_pressed_is_small(
     assert page.evaluate(SMALL, 200) != []  # it finds what is smaller than that
     wide = "document.documentElement.scrollWidth"
     assert page.evaluate(wide) == PHONE["viewport"]["width"]
+
+
+def test_what_is_wider_than_the_screen_fades_where_there_is_more(
+    open_page: Open, files: dict[str, Path]
+) -> None:
+    fades = """all => all.filter(row => getComputedStyle(row).maskImage !== "none")
+        .map(row => row.scrollWidth > row.clientWidth)"""
+    large, demo = (open_page(files[name], **PHONE) for name in ("large", "demo"))
+    rows = large.locator(".lines > .row")
+    large.wait_for_timeout(100)
+    shown = rows.evaluate_all(fades)
+    assert shown
+    assert all(shown)
+    rows.evaluate_all("all => all.forEach(row => row.scrollLeft = 9999)")
+    large.wait_for_timeout(100)
+    assert rows.evaluate_all(fades) == []  # nothing more is there
+    assert demo.locator(".lines > .row").evaluate_all(fades) == []

@@ -47,10 +47,10 @@ export function inputNumbers(
 ): Float32Array {
   const [rows, columns] = size.length > 1 ? [size[0]!, size[1]!] : [1, size[0]!];
   const next = generator(seed);
-  return fill(channels, rows, columns, (channel, row, column) => {
+  return filled([channels, rows, columns], ([channel, row, column], n) => {
     switch (preset) {
       case "counting":
-        return (channel * rows + row) * columns + column;
+        return n;
       case "one_hot":
         return channel === 0 && row === (rows - 1) >> 1 && column === (columns - 1) >> 1 ? 1 : 0;
       case "edge":
@@ -70,23 +70,12 @@ function digitAt(down: number, across: number): number {
   return parseInt(DIGIT[Math.floor(down * 8) * 8 + Math.floor(across * 8)]!, 17) / 16;
 }
 
-function fill(
-  channels: number,
-  rows: number,
-  columns: number,
-  value: (channel: number, row: number, column: number) => number,
-): Float32Array {
-  const numbers = new Float32Array(channels * rows * columns);
-  let at = 0;
-  for (let channel = 0; channel < channels; channel += 1) {
-    for (let row = 0; row < rows; row += 1) {
-      for (let column = 0; column < columns; column += 1, at += 1) {
-        numbers[at] = value(channel, row, column);
-      }
-    }
-  }
-  return numbers;
-}
+/** Fill a tensor, in row-major order, from the position and the number of each place. */
+const filled = (
+  shape: readonly number[],
+  value: (at: [number, number, number, ...number[]], n: number) => number,
+): Float32Array =>
+  Float32Array.from({ length: sizeOf(shape) }, (_, n) => value(unravel(shape, n) as [number, number, number], n));
 
 /** Fill the weight of a layer, in the order of PyTorch's weight; the twin of `models/stack.py`. */
 export function kernelNumbers(
@@ -95,22 +84,12 @@ export function kernelNumbers(
   shape: readonly number[],
   seed: number,
 ): Float32Array {
-  const kernel = shape.slice(2);
-  const each = sizeOf(kernel);
-  const numbers = new Float32Array(sizeOf(shape));
   const next = generator(seed);
-  const [first, second] = shape as [number, number];
-  for (let a = 0; a < first; a += 1) {
-    for (let b = 0; b < second; b += 1) {
-      // Number of the output channel in its group, or of all, and of the input channel likewise.
-      const [output, input] = layer.transposed ? [b, a] : [a, b];
-      for (let n = 0; n < each; n += 1) {
-        numbers[(a * second + b) * each + n] = weightAt(
-          preset, layer, [a % (first / layer.groups), b], output, input, unravel(kernel, n), next);
-      }
-    }
-  }
-  return numbers;
+  return filled(shape, ([a, b, ...at]) => {
+    // Number of the output channel in its group, or of all, and of the input channel likewise.
+    const [output, input] = layer.transposed ? [b, a] : [a, b];
+    return weightAt(preset, layer, [a % (shape[0]! / layer.groups), b], output, input, at, next);
+  });
 }
 
 function weightAt(

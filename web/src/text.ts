@@ -132,13 +132,6 @@ export function termText(state: State, receipt: ReceiptDocument, n: number): str
   return `${names}:  ${left} × ${right} = ${identify(products[n]!, false).text}`;
 }
 
-const AXES: Record<number, readonly string[]> = {
-  0: [],
-  1: ["place"],
-  2: ["row", "column"],
-  3: ["depth", "row", "column"],
-};
-
 /** Say where a number of a step lies: `sample 0, output channel 0, row 0, column 0`. */
 export function placeText(state: State, network: Network, address: string): string {
   const parsed = parseAddress(address);
@@ -148,7 +141,7 @@ export function placeText(state: State, network: Network, address: string): stri
   const names = [
     ...(law.leading ? ["sample"] : []),
     "output_channel",
-    ...(AXES[law.axes.length] ?? []),
+    ...(law.axes.length > 1 ? ["depth", "row", "column"].slice(-law.axes.length) : ["place"]),
   ];
   return names.map((name, n) => state.say(`axis.${name}`, { n: parsed.index[n] })).join(", ");
 }

@@ -33,18 +33,16 @@ function detailText(state: State): string | null {
 function partText(state: State, receipt: ReceiptDocument, part: string): string | null {
   const match = /^(\w+)(?:\[([\d,]+)\])?$/.exec(part);
   if (!match) return null;
-  const narrow = isNarrow(receipt);
   const place = (match[2] ?? "").split(",").map(Number);
   const n = place.reduce((total, p, axis) => total * (receipt.shape[axis] ?? 1) + p, 0);
-  const text = (value: Parameters<typeof identify>[0], narrowly = narrow) => identify(value, narrowly).text;
   switch (match[1]) {
     case "product":
     case "factor":
       return termText(state, receipt, n);
     case "channel":
-      return `${state.say("page.part.channel")} = ${text(receipt.channelSums[place[0]!]!, false)}`;
+      return `${state.say("page.part.channel")} = ${identify(receipt.channelSums[place[0]!]!, false).text}`;
     case "bias":
-      return receipt.bias === null ? null : `${receipt.biasAddress ?? state.say("page.bias")} = ${text(receipt.bias)}`;
+      return receipt.bias === null ? null : `${receipt.biasAddress ?? state.say("page.bias")} = ${identify(receipt.bias, isNarrow(receipt)).text}`;
     default:
       return null;
   }

@@ -122,7 +122,7 @@ def places(setup: Setup) -> Iterator[Change]:
                 "after",
                 _moved(at, n + 1),
                 {"what": word},
-                1.0,
+                1.02,
             )
     rows = ((0, "samples"), *enumerate(axis_names(setup.axes), start=2))
     for axis, name in rows:

@@ -68,7 +68,7 @@ def expected_size(
             total = add_in_order(order, arithmetic.accumulate)
             total = rounded(total, arithmetic.result)
             quotient = (total - exact) / usual
-            quotient = quotient[np.isfinite(quotient)]
+            quotient = quotient[np.isfinite(quotient) & (magnitude > 0)]  # no rounding in zeros
             if quotient.size:
                 largest = max(largest, float(np.sqrt(np.mean(quotient**2))))
         added = FORMATS[arithmetic.accumulate]
