@@ -28,6 +28,8 @@ export default defineConfig({
   },
   build: {
     target: "es2022",
+    // The first with `round()`, which the grids need.
+    cssTarget: ["chrome125", "firefox128", "safari17.4"],
     outDir: "../src/convtrace/page",
     emptyOutDir: false,
     cssMinify: true,

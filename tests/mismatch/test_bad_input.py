@@ -222,3 +222,9 @@ def test_a_setting_that_nobody_gave_is_not_proved_wrong() -> None:
     report = report_of(cropped, (x, kernel))
     assert not report.proved
     assert not any(cause.proved for cause in report.causes)
+
+
+def test_a_callable_that_returns_one_number_is_told_so() -> None:
+    x, weight = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)
+    with pytest.raises(ct.ShapeError, match="mine is a single number, and not an array"):
+        ct.diff(lambda x: x.sum(), (x, weight))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Page
 
 from convtrace.demo import DemoOptions, run_stack
@@ -72,6 +73,17 @@ def test_axe_finds_nothing_on_any_screen(
     assert problems(page) == []
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "the page scrolls sideways"
+
+
+def test_axe_finds_nothing_in_uses_that_are_shown_rounded(open_page: Open, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "page.html"
+    torch_trace(torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 5, 5)).save(file)
+    page = open_page(file)
+    page.locator("[data-address='input[0,0,0,0]']").first.click()
+    used = page.locator(".use-table .before[data-text$='≈']")
+    used.first.wait_for()
+    assert problems(page) == []
 
 
 def test_axe_can_find_something(open_page: Open, files: dict[str, Path]) -> None:

@@ -81,7 +81,7 @@ const MOST_ROWS = 9;
 const MOST_COLUMNS = 9;
 /** Rows that are shown at once, however small they are; of more channels, fewer. */
 const MOST_CHANNELS = 6;
-const FEW_CHANNELS = 3;
+const FEW_CHANNELS = 2;
 /** Features of a linear layer stand in rows of so many. */
 const FEATURES = 5;
 

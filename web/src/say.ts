@@ -10,7 +10,11 @@ export function say(
   values: Readonly<Record<string, unknown>> = {},
 ): string {
   const message = messages[lang]?.[key] ?? messages["en"]?.[key] ?? key;
-  return message.replace(/\{(\w+)\}/g, (whole, name: string) =>
-    name in values ? String(values[name]) : whole,
-  );
+  let parts = cut.get(message);
+  if (!parts) cut.set(message, (parts = message.split(/\{(\w+)\}/)));
+  if (parts.length < 2) return message;
+  return parts.map((part, n) => (n % 2 ? (part in values ? String(values[part]) : `{${part}}`) : part)).join("");
 }
+
+/** Messages, cut at their placeholders: text and name in turn. */
+const cut = new Map<string, string[]>();

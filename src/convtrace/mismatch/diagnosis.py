@@ -24,7 +24,7 @@ from convtrace.mismatch.naming import named, proves, unproved_settings
 from convtrace.mismatch.pattern import pattern
 from convtrace.mismatch.question.problem import Problem
 from convtrace.mismatch.report import Cause, Report
-from convtrace.mismatch.search.fits import fitted, numbers
+from convtrace.mismatch.search.fits import beyond, fitted, numbers
 from convtrace.mismatch.search.judge import Judge, is_long
 from convtrace.mismatch.search.precision import (
     arithmetic_of,
@@ -213,7 +213,9 @@ def _fits(search: Search, right: Compared) -> list[Found]:
         for row in itertools.zip_longest(*forms.values()):
             found = search.verify(changes for changes in row if changes is not None)
             if found:
-                return found if count == 1 else found[:1]
+                found = found if count == 1 else found[:1]
+                weak = any(beyond(search, one.changes[0]) < 1 for one in found)
+                return [replace(one, bits=0.0) for one in found] if weak else found
     return []
 
 

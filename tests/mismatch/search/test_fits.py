@@ -42,3 +42,26 @@ def test_numbers_of_half_precision_that_are_too_large_are_no_rounding() -> None:
     assert report.explanations[0][0].id.endswith("scaled")
     summed = F.conv2d(x, weight)
     assert report_of(summed, x, weight).verdict in ("exact", "rounding")
+
+
+def test_a_fit_proves_nothing_where_other_weights_would_give_the_same() -> None:
+    """All windows on a ramp are one window and a constant: any weights give a line."""
+    ramp = torch.arange(49.0).reshape(1, 1, 7, 7)
+    weight = numbers(1, 1, 3, 3)
+    other = report_of(F.conv2d(ramp, weight + numbers(1, 1, 3, 3, seed=4) / 9), ramp, weight)
+    assert other.verdict == "mismatch"
+    assert not other.proved
+    pixel = torch.zeros(3, 2, 7)
+    pixel[0, :, 3] = 1
+    weight = numbers(2, 2, 1)
+    other = report_of(F.conv1d(pixel, weight + numbers(2, 2, 1, seed=4) / 9), pixel, weight)
+    assert other.verdict == "mismatch"
+    assert not other.proved
+
+
+def test_an_input_shifted_with_its_padding_is_no_proof_with_one_channel() -> None:
+    x, weight = numbers(1, 1, 5), numbers(1, 1, 5)
+    settings = {"padding": 2, "dilation": 2}
+    mine = F.conv_transpose1d(x, weight, **settings) * 1.1 + 0.3
+    report = report_of(mine, x, weight, transposed=True, **settings)
+    assert not any(c.id == "input.shifted_padded" and c.proved for c in report.causes)

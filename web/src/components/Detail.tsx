@@ -10,8 +10,7 @@ import type { State } from "../state";
 import { isNarrow, termText } from "../text";
 
 export function Detail({ state }: { state: State }) {
-  const text = detailText(state);
-  return text === null ? null : <p class="detail" aria-hidden="true">{text}</p>;
+  return <p class="detail" aria-hidden="true">{detailText(state)}</p>;
 }
 
 function detailText(state: State): string | null {

@@ -203,7 +203,7 @@ function Sum({ state, cell, scale, name }: SumProps) {
       aria-label={scale.name(state, name, value)}
       style={{ "--pad": pad, "--chars": scale.width }}
     >
-      {shown.text}
+      <span>{shown.text}</span>
     </div>
   );
 }
@@ -295,7 +295,7 @@ function Total({ state, layout, scales, asked, children }: TotalProps) {
           aria-label={total.rounded ? say("page.shown_as", { full: whole, text: marked(total) }) : whole}
           style={{ "--chars": marked(total).length }}
         >
-          {marked(total)}
+          <span>{marked(total)}</span>
         </div>
       )}
     </div>

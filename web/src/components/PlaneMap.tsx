@@ -4,7 +4,7 @@
  * Keyboard: arrows move a cursor, Enter follows the number under it, + − 0 zoom. Pointer: a click follows
  * a number, dragging pans, the wheel zooms once the map has the focus, two fingers pinch.
  */
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { addressText } from "../address";
 import type { Plane } from "../equation";
 import { identify } from "../numbers";
@@ -119,6 +119,19 @@ function SizedMap({ state, plane, role, label, side = 220, largest, plus = false
   const middle = { x: size.width / 2, y: size.height / 2 };
   const zoomBy = (factor: number, around = middle): void =>
     setView((old) => zoom(old, factor, around, rows, columns, size));
+  const zooms = useMemo(
+    () => (
+      <div class="zoom">
+        <button aria-label={say("page.map.in")} onClick={() => zoomBy(1.5)}>
+          +
+        </button>
+        <button aria-label={say("page.map.out")} onClick={() => zoomBy(1 / 1.5)}>
+          −
+        </button>
+      </div>
+    ),
+    [state.lang.value],
+  );
   const local = (event: MouseEvent): { x: number; y: number } => {
     const box = canvas.current!.getBoundingClientRect();
     // A click knows whole pixels only; what comes before it is to name the same cell.
@@ -239,14 +252,7 @@ function SizedMap({ state, plane, role, label, side = 220, largest, plus = false
       <span class="visually-hidden" aria-live="polite">
         {cursor && nameOf(cursor)}
       </span>
-      <div class="zoom">
-        <button aria-label={say("page.map.in")} onClick={() => zoomBy(1.5)}>
-          +
-        </button>
-        <button aria-label={say("page.map.out")} onClick={() => zoomBy(1 / 1.5)}>
-          −
-        </button>
-      </div>
+      {zooms}
     </div>
   );
 }

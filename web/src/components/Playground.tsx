@@ -328,9 +328,7 @@ function ImageField({ state, play }: { state: State; play: PlaygroundSource }) {
         ref={field}
         type="file"
         accept="image/*"
-        class="visually-hidden"
-        tabIndex={-1}
-        aria-label={say("page.playground.image.choose")}
+        hidden
         onChange={(event) => {
           const file = event.currentTarget.files?.[0];
           if (file) void read(file);

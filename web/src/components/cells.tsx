@@ -121,8 +121,11 @@ function write(td: HTMLElement, [before, text, room]: Texts, old: Texts): void {
 function piece(td: HTMLElement, name: "span" | "i", text: string): HTMLElement[] {
   if (!text) return [];
   const made = td.ownerDocument.createElement(name);
-  if (name === "span") made.className = "before";
-  made.textContent = text;
+  if (name === "span") {
+    // Written by the style sheet: the text of a cell is its number, as its name says it.
+    made.className = "before";
+    made.dataset.text = text;
+  } else made.textContent = text;
   return [made];
 }
 

@@ -196,7 +196,12 @@ def _check_numbers(role: str, array: Any) -> None:
     if array is None:
         return
     shape = tuple(array.shape)
-    if 0 in shape or not shape:
+    if not shape:
+        raise ShapeError(
+            f"{role} is a single number, and not an array\n  {role} {array}\n"
+            "  Give all numbers of it, with their shape."
+        )
+    if 0 in shape:
         raise EmptyTensorError(
             f"{role} is empty\n  {role} {shape}\n  Give it at least one number on every axis."
         )

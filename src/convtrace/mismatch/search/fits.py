@@ -61,6 +61,42 @@ def numbers(change: Change) -> int:
     return (given["factor"] != 1.0) + (given.get("shift", 0.0) != 0.0)
 
 
+ROWS = 16
+"""Windows that tell how many weights an output depends on: more would not change what is said."""
+
+
+def beyond(search: Search, change: Change) -> int:
+    """Count what a fit says of an output beyond the numbers that were fitted to it.
+
+    Other weights, and another bias, could make as many numbers of each channel as the windows are
+    independent: one where the input is the same everywhere, two on a ramp. A fit with as many
+    numbers of its own reproduces whatever they make, and proves nothing.
+
+    Args:
+        search: The search, with its samples.
+        change: A fitted change.
+    """
+    base = search.base
+    if change.id == "input.shifted_padded" and base.channels_out == 1:
+        return 0  # the output of a single channel, shifted, is the same
+    _, read, _ = search.halves(1)
+    read = read[:ROWS]
+    scales = change.id in ("kernel.by_channel", "input.scaled", "kernel.scaled", "output.scaled")
+    if not scales:
+        read = np.concatenate([read, np.ones((len(read), 1))], axis=1)
+    if not np.isfinite(read).all():
+        return 1
+    if change.id == "output.by_channel":
+        own = 2 * base.channels_out
+    elif change.id in ("kernel.by_channel", "bias.other", "norm.fused"):
+        own = base.channels_out
+    elif change.id == "input.by_channel":
+        own = 2 * base.terms
+    else:
+        own = numbers(change)
+    return int(np.linalg.matrix_rank(read)) * base.channels_out - own
+
+
 _KNOWN = (1 / 255, 255.0, 1 / 256, 1 / 127.5, 127.5, 1 / 128, 1 / 127, 127.0)
 
 
