@@ -82,7 +82,8 @@ POINTS = r"""selector => [...document.querySelectorAll(selector)].flatMap(table 
 """Where the whole part of each number ends, column by column."""
 
 SUMS = r"""() => [...document.querySelectorAll(".sum[data-address]")].flatMap(sum => {
-  const text = sum.firstChild;
+  const text = document.createTreeWalker(sum, NodeFilter.SHOW_TEXT).nextNode();
+  if (!text) return [];
   if (!/^−?\d+(\.\d+)?$/.test(text.data)) return [];
   const range = document.createRange();
   const at = text.data.indexOf(".");
@@ -113,6 +114,9 @@ def test_the_measure_of_decimal_points_notices_a_shift(
     cell.evaluate("e => { e.style.paddingRight = '0px'; }")
     columns = page.evaluate(POINTS, ".products")
     assert any(column and max(column) - min(column) > 1.5 for column in columns)
+    page.locator(".sum").first.evaluate("e => { e.style.paddingRight = '20px'; }")
+    sums = page.evaluate(SUMS)
+    assert max(sums) - min(sums) > 1.5
 
 
 CUT = """() => {
@@ -136,9 +140,13 @@ CUT = """() => {
     const apart = Math.max(a.left - b.right, b.left - a.right, a.top - b.bottom, b.top - a.bottom);
     if (apart < 2) found.push(["touching", controls[n].outerHTML, controls[n + 1 + m].outerHTML]);
   }));
+  for (const e of document.querySelectorAll(".convtrace :is(.label, .name, .heading, h1, p)")) {
+    const [box, letters] = [e.getBoundingClientRect(), parseFloat(getComputedStyle(e).fontSize)];
+    if (box.width < 4 * letters && box.height > 4 * letters) found.push(["squeezed", e.outerHTML]);
+  }
   return found.map(all => all.map(text => text.slice(0, 120)).join(": "));
 }"""
-"""Elements that reach beyond the screen or are cut off, and controls that touch each other."""
+"""Elements beyond the screen, cut off or squeezed into a column, and controls that touch."""
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -160,6 +168,8 @@ def test_the_measure_of_cuts_notices_them(open_page: Open, files: dict[str, Path
     assert any(found.startswith("cut off") for found in page.evaluate(CUT))
     page.evaluate("document.querySelector('.bar-of-tools').style.gap = '0'")
     assert any(found.startswith("touching") for found in page.evaluate(CUT))
+    page.evaluate("document.querySelector('h1').style.width = '1em'")
+    assert any(found.startswith("squeezed") for found in page.evaluate(CUT))
 
 
 def test_the_first_view_answers_without_scrolling(open_page: Open, files: dict[str, Path]) -> None:
