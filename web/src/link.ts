@@ -115,11 +115,9 @@ function shortOf(address: string): string {
   return at ? `${at.step.replaceAll(";", "%3B")}:${at.index.join(",")}` : address;
 }
 
-function longOf(short: string): string {
-  const cut = short.lastIndexOf(":");
-  if (cut < 0) return short;
-  return `${short.slice(0, cut).replaceAll("%3B", ";")}[${short.slice(cut + 1)}]`;
-}
+/** The address that a link holds; whole addresses, as someone types them, are left as they are. */
+const longOf = (short: string): string =>
+  short.replace(/^(.*):([\d,]*)$/, (_, step: string, index) => `${step.replaceAll("%3B", ";")}[${index}]`);
 
 const escape = (text: string): string =>
   encodeURIComponent(text).replace(/%(3A|2C|3B|3D|7E|21|2A)/g, (code) => decodeURIComponent(code));

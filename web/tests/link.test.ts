@@ -66,6 +66,10 @@ describe("a link", () => {
     expect(readLink(`#${linkText(snapshot)}`)).toEqual(snapshot);
   });
 
+  test.each(["mean:2:0,5", "mean:2[0,5]", "mean%3A2%5B0%2C5%5D"])("may hold a whole address: %s", (text) => {
+    expect(readLink(`#v=1&at=${text}`)).toEqual({ selected: "mean:2[0,5]", trail: [] });
+  });
+
   test("needs no character that ends a link in a text", () => {
     expect(linkText(snapshot)).toMatch(/^[\w.,:;=&~!*%+-]+$/);
   });
